@@ -1,0 +1,66 @@
+# Everything that building and testing takes. `make` lists the targets.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# Time for each package's tests, and for each fuzz target in `make fuzz`.
+TESTTIME ?= 10m
+FUZZTIME ?= 2m
+
+# The browser of the tests in web/e2e.
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+export CHROMIUM
+
+VERSION = $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LINTER  = go tool -modfile=tools/go.mod golangci-lint
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# No cgo, no paths of the machine and no time of the build: the same commit
+# and the same Go give the same bytes.
+.PHONY: build
+build: ## build the static binary bin/innkeeper
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/innkeeper ./cmd/innkeeper
+
+.PHONY: test
+test: test-deps test-go test-fuzz test-web ## run every test: Go with -race, each fuzz target for 3 s, browser
+
+.PHONY: test-deps
+test-deps:
+	scripts/install-test-deps
+
+.PHONY: test-go
+test-go: ## run the Go tests only
+	CGO_ENABLED=1 go test -race -timeout $(TESTTIME) ./...
+	go test -run 'Grow|OneWrite' ./store/sqlite # in full size, which the race detector makes too slow
+
+.PHONY: test-fuzz
+test-fuzz:
+	scripts/fuzz 3s
+
+.PHONY: test-web
+test-web: ## run the browser tests only
+	cd web/e2e && npm test
+
+.PHONY: fuzz
+fuzz: ## fuzz each target for FUZZTIME, by default 2m
+	scripts/fuzz $(FUZZTIME)
+
+.PHONY: lint
+lint: ## check format, vet, linters and go.mod
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt'ed:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go mod tidy -diff
+	$(LINTER) run ./...
+
+.PHONY: bench
+bench: ## measure refreshes, logins and verification
+	go run ./internal/bench
+
+.PHONY: demo
+demo: ## run a server with a demo page and a demo user
+	go run ./cmd/innkeeper demo
