@@ -1,0 +1,136 @@
+package password
+
+import (
+	"fmt"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Reason says why a [Policy] rejected a password. Its text is stable, for
+// programs to branch on.
+type Reason string
+
+// Reasons to reject a password.
+const (
+	// ReasonTooShort: fewer code points than Policy.MinLength.
+	ReasonTooShort Reason = "too_short"
+	// ReasonTooLong: more bytes than Policy.MaxBytes.
+	ReasonTooLong Reason = "too_long"
+	// ReasonInvalidUTF8: not text.
+	ReasonInvalidUTF8 Reason = "invalid_utf8"
+	// ReasonUnassigned: a code point that Unicode has not assigned, as far as this
+	// program knows; see the package comment. Characters younger than the program
+	// are among them.
+	ReasonUnassigned Reason = "unassigned_character"
+)
+
+// RejectedError reports a password that a [Policy] does not accept. It never
+// contains the password.
+type RejectedError struct {
+	// Reason is for programs.
+	Reason Reason
+	// Detail is for people, in English, and may change: "shorter than 8
+	// characters".
+	Detail string
+}
+
+func (e *RejectedError) Error() string { return "password rejected: " + e.Detail }
+
+// maxPasswordBytes is what no policy may exceed. It keeps normalizing, which may
+// make text eleven times longer, far cheaper than hashing.
+const maxPasswordBytes = 4096
+
+// hashable returns nil for what can be a password at all, under any policy, and a
+// [*RejectedError] for what can be neither hashed nor matched.
+func hashable(password string) error {
+	if len(password) > maxPasswordBytes {
+		return rejectLongerThan(maxPasswordBytes)
+	}
+	if !utf8.ValidString(password) {
+		return &RejectedError{Reason: ReasonInvalidUTF8, Detail: "not valid UTF-8"}
+	}
+	return nil
+}
+
+func rejectLongerThan(bytes int) error {
+	return &RejectedError{Reason: ReasonTooLong, Detail: fmt.Sprintf("longer than %d bytes", bytes)}
+}
+
+// Policy says which new passwords are acceptable. It asks for length and for
+// nothing else: rules of composition make passwords alike and are advised against
+// by NIST SP 800-63B-4 §3.1.1.2. The zero value is ready to use.
+//
+// Ask it about new passwords only. At sign-in the stored hash decides, or a
+// stricter policy would lock out whoever enrolled under a looser one.
+type Policy struct {
+	// MinLength is the least number of Unicode code points, 8 to 64. Zero: 8.
+	// NIST asks for 15 where the password is the only factor.
+	MinLength int
+	// MaxBytes is the greatest length of the password as received, in bytes of
+	// UTF-8, 256 to 4,096. Zero: 1,024. The lower bound lets 64 characters of any
+	// script pass; beyond the upper one nothing is hashed or matched.
+	MaxBytes int
+}
+
+const (
+	defaultMinLength = 8
+	defaultMaxBytes  = 1024
+)
+
+// Validate returns an error for a policy out of the bounds that its fields name.
+// Call it when reading the configuration.
+func (p Policy) Validate() error {
+	p = p.withDefaults()
+	if p.MinLength < 8 || p.MinLength > 64 {
+		return fmt.Errorf("password policy: minimum length %d, want 8 to 64", p.MinLength)
+	}
+	if p.MaxBytes < 256 || p.MaxBytes > maxPasswordBytes {
+		return fmt.Errorf("password policy: maximum of %d bytes, want 256 to %d", p.MaxBytes, maxPasswordBytes)
+	}
+	return nil
+}
+
+func (p Policy) withDefaults() Policy {
+	if p.MinLength == 0 {
+		p.MinLength = defaultMinLength
+	}
+	if p.MaxBytes == 0 {
+		p.MaxBytes = defaultMaxBytes
+	}
+	return p
+}
+
+// Check returns nil for an acceptable password and a [*RejectedError] otherwise.
+// A policy that [Policy.Validate] refuses accepts nothing: Check then fails
+// closed and returns that error.
+func (p Policy) Check(password string) error {
+	if err := p.Validate(); err != nil {
+		return err
+	}
+	p = p.withDefaults()
+	if len(password) > p.MaxBytes {
+		return rejectLongerThan(p.MaxBytes)
+	}
+	if err := hashable(password); err != nil {
+		return err
+	}
+	for _, r := range password {
+		if unicode.Is(unicode.Cn, r) {
+			return &RejectedError{
+				Reason: ReasonUnassigned,
+				Detail: "contains a character that is not assigned, or too new to be known here",
+			}
+		}
+	}
+	if length(password) < p.MinLength {
+		return &RejectedError{Reason: ReasonTooShort, Detail: fmt.Sprintf("shorter than %d characters", p.MinLength)}
+	}
+	return nil
+}
+
+// length counts code points as typed or as hashed, whichever are fewer.
+// Normalizing can shorten a password (e and an accent become é) and can lengthen
+// it (one ligature becomes 18 letters); neither may help to reach the minimum.
+func length(password string) int {
+	return min(utf8.RuneCountInString(password), utf8.RuneCountInString(normalize(password)))
+}
