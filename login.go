@@ -1,0 +1,168 @@
+package innkeeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/innkeeper-auth/innkeeper/password"
+)
+
+// LoginRequest is a sign-in with a password.
+type LoginRequest struct {
+	Username string
+	Password string
+	Delivery Delivery
+	Device   string // a name that the person gives the device; may be empty
+	Client   Client
+	// Replaces is the refresh token that the request arrived with, if any. Its
+	// session ends when the sign-in succeeds, so that one browser never leaves a
+	// trail of live sessions behind.
+	Replaces string
+}
+
+// SignupRequest is a sign-in by someone who is not a user yet.
+type SignupRequest struct {
+	LoginRequest
+	Email string
+}
+
+const maxDevice = 100
+
+func (r *LoginRequest) check() error {
+	if !r.Delivery.Valid() {
+		return &InputError{Field: "delivery", Detail: `choose "cookie" or "body"`}
+	}
+	if len([]rune(r.Device)) > maxDevice {
+		return &InputError{Field: "device", Detail: fmt.Sprintf("use at most %d characters", maxDevice)}
+	}
+	return nil
+}
+
+// SignUp creates a user and signs them in. It returns [ErrSignupClosed] and the
+// errors of [Authority.CreateUser].
+func (a *Authority) SignUp(ctx context.Context, req SignupRequest) (*Grant, error) {
+	if !a.signup {
+		return nil, ErrSignupClosed
+	}
+	if err := req.check(); err != nil {
+		return nil, err
+	}
+	user, err := a.createUser(ctx,
+		NewUser{Username: req.Username, Password: req.Password, Email: req.Email}, Event{Client: req.Client.bounded()})
+	if err != nil {
+		return nil, err
+	}
+	grant, err := a.start(ctx, user, req.LoginRequest)
+	if errors.Is(err, ErrEpochMoved) {
+		// Somebody has changed the new user already: what holds now is for a sign-in to
+		// find out.
+		return a.Login(ctx, req.LoginRequest)
+	}
+	return grant, err
+}
+
+// maxLoginTries bounds how often a proven password is proven again because the
+// user's epoch moved in the meantime.
+const maxLoginTries = 2
+
+// Login checks a password and opens a new session; a sign-in never revives an
+// old one (OWASP ASVS 7.2.4). It returns [ErrInvalidCredentials] alike, and after
+// the same work, for a wrong password, an unknown user and a disabled one.
+func (a *Authority) Login(ctx context.Context, req LoginRequest) (*Grant, error) {
+	if err := req.check(); err != nil {
+		return nil, err
+	}
+	for range maxLoginTries {
+		user, err := a.prove(ctx, req.Username, req.Password, req.Client)
+		if err != nil {
+			return nil, err
+		}
+		grant, err := a.start(ctx, user, req)
+		// The password was changed or the user disabled since it was read: what has
+		// been proven may be worth nothing any more, so prove it again.
+		if !errors.Is(err, ErrEpochMoved) {
+			return grant, err
+		}
+	}
+	return nil, unavailable(errors.New("open session: the user keeps changing"))
+}
+
+// prove returns the user whose password it is.
+func (a *Authority) prove(ctx context.Context, username, plain string, client Client) (*User, error) {
+	user, err := a.UserByUsername(ctx, username)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		if err := a.hasher.VerifyUnknown(ctx, plain); !errors.Is(err, password.ErrMismatch) {
+			return nil, hashingError(err)
+		}
+		a.loginFailed(ctx, UserID{}, client)
+		return nil, ErrInvalidCredentials
+	case err != nil:
+		return nil, err
+	}
+	if err := a.checkPassword(ctx, user, plain, client); err != nil {
+		return nil, err
+	}
+	if user.Disabled {
+		a.loginFailed(ctx, user.ID, client)
+		return nil, ErrInvalidCredentials
+	}
+	return user, nil
+}
+
+// loginFailed lets the observer know. It writes nothing: a write for users who
+// exist would tell them from those who do not, and one for everybody would let
+// strangers fill the audit log.
+func (a *Authority) loginFailed(ctx context.Context, user UserID, client Client) {
+	a.observe(ctx, Event{At: a.now(), Kind: EventLoginFailed, UserID: user, Client: client.bounded()})
+}
+
+// start opens a session for a user who has just authenticated. It returns
+// [ErrEpochMoved] if the user has changed since they were read.
+func (a *Authority) start(ctx context.Context, user *User, req LoginRequest) (*Grant, error) {
+	session, refresh := a.open(&user.Subject, req.Delivery, req.Device, req.Client)
+	birth := Birth{
+		Session: session,
+		Event: Event{
+			At: session.CreatedAt, Kind: EventSessionStarted, Actor: UserActor(user.ID),
+			UserID: user.ID, SessionID: session.ID, Client: session.Client,
+		},
+	}
+	replaced, err := a.replaced(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	birth.Replaces = replaced
+	switch err := a.stores.Sessions.CreateSession(ctx, birth); {
+	case errors.Is(err, ErrEpochMoved):
+		return nil, ErrEpochMoved
+	case err != nil:
+		return nil, unavailable(fmt.Errorf("open session: %w", err))
+	}
+	if replaced != nil {
+		a.observe(ctx, replaced.Event)
+	}
+	a.observe(ctx, birth.Event)
+	return a.grant(&session, &user.Subject, refresh, session.CreatedAt, session.CreatedAt)
+}
+
+// replaced returns the end of the live session that a sign-in arrived with, nil
+// if there is none.
+func (a *Authority) replaced(ctx context.Context, req LoginRequest) (*Ending, error) {
+	token, err := ParseRefreshToken(a.roots, req.Replaces)
+	if err != nil {
+		return nil, nil // not a token of ours is as good as none
+	}
+	session, alive, err := a.session(ctx, token.session)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case !alive:
+		return nil, nil
+	}
+	ending := a.ending(session, ReasonReplaced, Event{Kind: EventSessionEnded, Client: req.Client.bounded()})
+	return &ending, nil
+}

@@ -1,0 +1,109 @@
+package innkeeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/innkeeper-auth/innkeeper/password"
+)
+
+// PasswordChange is a person's change of their own password.
+type PasswordChange struct {
+	Current string
+	New     string
+	Client  Client
+}
+
+// ChangePassword replaces the caller's password, ends every session of theirs,
+// the calling one too, and opens a new one in its place: whoever had stolen any
+// of them is out. It returns [ErrInvalidCredentials] or a
+// [*password.RejectedError].
+func (a *Authority) ChangePassword(ctx context.Context, caller *Caller, req PasswordChange) (*Grant, error) {
+	user, err := a.User(ctx, caller.Subject.ID)
+	if errors.Is(err, ErrNotFound) {
+		return nil, ErrAccessTokenRevoked
+	}
+	if err != nil {
+		return nil, err
+	}
+	if user.Epoch != caller.Session.Epoch {
+		return nil, ErrAccessTokenRevoked
+	}
+	if err := a.checkPassword(ctx, user, req.Current, req.Client); err != nil {
+		return nil, err
+	}
+	hash, err := a.hashPassword(ctx, req.New)
+	if err != nil {
+		return nil, err
+	}
+
+	replacement := a.newEpoch(user, ReasonPasswordChanged)
+	after := user.Subject
+	after.Epoch = replacement.Epoch
+	session, refresh := a.open(&after, caller.Session.Delivery, caller.Session.Device, req.Client)
+	replacement.Open = &session
+	_, err = a.applyChange(ctx, user, UserChange{
+		PasswordHash: &hash,
+		NewEpoch:     replacement,
+		Event: Event{
+			Kind: EventPasswordChanged, Actor: caller.actor(), SessionID: caller.Session.ID, Client: req.Client,
+		},
+	})
+	switch {
+	case errors.Is(err, ErrEpochMoved), errors.Is(err, ErrNotFound):
+		// The session was ended while the passwords were being hashed.
+		return nil, ErrAccessTokenRevoked
+	case err != nil:
+		return nil, err
+	}
+	return a.grant(&session, &after, refresh, session.CreatedAt, session.CreatedAt)
+}
+
+// checkPassword returns nil if the password is the user's, and brings its stored
+// hash up to the present parameters.
+func (a *Authority) checkPassword(ctx context.Context, user *User, plain string, client Client) error {
+	outdated, err := a.hasher.Verify(ctx, user.PasswordHash, plain)
+	if errors.Is(err, password.ErrMismatch) {
+		a.loginFailed(ctx, user.ID, client)
+		return ErrInvalidCredentials
+	}
+	if err != nil {
+		return hashingError(err)
+	}
+	if outdated {
+		a.rehash(ctx, user, plain)
+	}
+	return nil
+}
+
+// rehash replaces a hash made with weaker parameters. It is a convenience: if it
+// does not succeed, or the password has changed meanwhile, the next login tries
+// again.
+func (a *Authority) rehash(ctx context.Context, user *User, plain string) {
+	hash, err := a.hasher.Hash(ctx, plain)
+	if err != nil {
+		return
+	}
+	if _, err := a.applyChange(ctx, user, UserChange{PasswordHash: &hash}); err == nil {
+		user.PasswordHash = hash
+	}
+}
+
+// hashPassword checks a new password against the policy and hashes it.
+func (a *Authority) hashPassword(ctx context.Context, plain string) (string, error) {
+	if err := a.rules.Check(plain); err != nil {
+		return "", err
+	}
+	hash, err := a.hasher.Hash(ctx, plain)
+	if err != nil {
+		return "", hashingError(err)
+	}
+	return hash, nil
+}
+
+// hashingError tells a full queue, which passes, from a broken hash, which does
+// not but is no verdict on the password either.
+func hashingError(err error) error {
+	return unavailable(fmt.Errorf("hash password: %w", err))
+}

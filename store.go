@@ -1,0 +1,198 @@
+package innkeeper
+
+import (
+	"context"
+	"time"
+
+	"github.com/innkeeper-auth/innkeeper/keyring"
+	"github.com/innkeeper-auth/innkeeper/rootkey"
+)
+
+// Stores are where an [Authority] keeps everything. They are split by role, so
+// that sessions can live elsewhere than users. Package storetest is the
+// definition of a correct one; store/memory is its shortest example.
+//
+// The contract that all of them share:
+//
+//   - Every method is atomic: all of it is written or nothing is. Two calls that
+//     race behave as if one had come after the other.
+//   - A method returns after its writes are as durable as the store makes any.
+//   - The sentinel errors named at a method come back so that [errors.Is] finds
+//     them, and mean that nothing was written. Any other error from a writing
+//     method means that the outcome is unknown.
+//   - A context that ends before the work has begun stops it; once begun, the
+//     work is finished. A method never returns the context's error after writing.
+//   - Times are kept to the microsecond and come back in UTC; empty lists and maps
+//     come back nil.
+//   - What a method returns belongs to the caller and is shared with nobody.
+//   - An event without a kind is none, and is not logged. Names of roles,
+//     permissions and methods are not empty and hold no white space.
+type Stores struct {
+	Sessions    SessionStore
+	Users       UserStore
+	Roles       RoleStore
+	Events      EventStore
+	Revocations RevocationStore
+	RootKeys    RootKeyStore
+	Keys        keyring.Store
+}
+
+// SessionStore keeps sessions: one row each, for their whole life.
+type SessionStore interface {
+	// CreateSession stores a session that has just authenticated, and ends the one
+	// that it replaces. It returns ErrEpochMoved unless the user exists, is not
+	// disabled and has the session's epoch. A replaced session that has ended
+	// already is fine.
+	CreateSession(ctx context.Context, birth Birth) error
+
+	// RotateSession is the compare-and-swap of a refresh, in one statement: if the
+	// session is alive, its current secret has the presented hash, and its user
+	// exists, is not disabled and has the session's epoch, then the successor takes
+	// its place. It returns the session after the swap and its user. Otherwise it
+	// returns ErrNoMatch. Of any number of racing rotations with one presented hash
+	// exactly one succeeds.
+	RotateSession(ctx context.Context, rotation Rotation) (Session, Subject, error)
+
+	// Session returns a session, ended or not, and its user, nil if deleted. It
+	// sees every write that was answered before the call. It returns ErrNotFound.
+	Session(ctx context.Context, id SessionID) (Session, *Subject, error)
+
+	// EndSession ends a session and writes the event and the revocation entry. It
+	// returns ErrNoMatch if the session does not exist or has ended.
+	EndSession(ctx context.Context, ending Ending) error
+
+	// Sessions lists a user's live sessions, newest first.
+	Sessions(ctx context.Context, query SessionQuery) ([]Session, error)
+
+	// SweepSessions deletes at most limit sessions that ended or expired before the
+	// given time, and returns how many it deleted.
+	SweepSessions(ctx context.Context, before time.Time, limit int) (int, error)
+}
+
+// UserStore keeps users.
+type UserStore interface {
+	// CreateUser stores a user and the event. It returns ErrUsernameTaken or
+	// ErrRoleUnknown. Permissions are not stored: roles give them.
+	CreateUser(ctx context.Context, user User, event Event) error
+
+	// User returns a user by ID, or ErrNotFound.
+	User(ctx context.Context, id UserID) (User, error)
+
+	// UserByUsername returns a user by canonical username, or ErrNotFound.
+	UserByUsername(ctx context.Context, username string) (User, error)
+
+	// Users lists users by username, byte by byte.
+	Users(ctx context.Context, query UserQuery) ([]User, error)
+
+	// ChangeUser changes a user, the sessions named in the change, and writes the
+	// event and the revocation entry. It returns the user after the change (before
+	// it, for a deletion), ErrNotFound, ErrEpochMoved if the user's epoch is not
+	// IfEpoch, or ErrRoleUnknown. Its cost does not depend on how many sessions the
+	// user has.
+	ChangeUser(ctx context.Context, change UserChange) (User, error)
+}
+
+// RoleStore keeps roles. Every store holds [RoleAdmin] from the beginning.
+type RoleStore interface {
+	// SetRole creates or replaces a role and writes the event.
+	SetRole(ctx context.Context, role Role, event Event) error
+	// Roles lists all roles by name.
+	Roles(ctx context.Context) ([]Role, error)
+	// DeleteRole deletes a role, takes it from all users and writes the event. It
+	// returns ErrNotFound.
+	DeleteRole(ctx context.Context, name string, event Event) error
+}
+
+// EventStore keeps the audit log, which is only ever appended to.
+type EventStore interface {
+	// AppendEvent stores an event that belongs to no other write.
+	AppendEvent(ctx context.Context, event Event) error
+	// Events returns events in the order of their Seq.
+	Events(ctx context.Context, query EventQuery) ([]Event, error)
+}
+
+// RevocationStore keeps the revocation feed.
+type RevocationStore interface {
+	// Revocations returns at most limit entries with a greater Seq than after, in
+	// that order. A reader who has seen an entry never sees a smaller one appear.
+	Revocations(ctx context.Context, after int64, limit int) ([]Revocation, error)
+	// SweepRevocations deletes at most limit session and user entries that were
+	// written before the given time, and returns how many it deleted.
+	SweepRevocations(ctx context.Context, before time.Time, limit int) (int, error)
+}
+
+// RootKeyStore remembers which root keys belong to the store.
+type RootKeyStore interface {
+	// RootKeyChecks returns the check values; none for a store that is new.
+	RootKeyChecks(ctx context.Context) ([]rootkey.Check, error)
+	// AddRootKeyChecks adds check values; those that are known already are fine.
+	AddRootKeyChecks(ctx context.Context, checks []rootkey.Check) error
+}
+
+// Birth is a new session and all that is written with it.
+type Birth struct {
+	Session  Session
+	Replaces *Ending // nil: it replaces none
+	Event    Event
+}
+
+// Rotation is the compare-and-swap of one refresh.
+type Rotation struct {
+	SessionID        SessionID
+	Presented        SecretHash // must be the current one
+	Generation       uint32     // of the successor
+	SecretHash       SecretHash // of the successor
+	Salt             Salt
+	Key              KeyHash // pushed onto RecentKeys; the zero value too
+	At               time.Time
+	RefreshExpiresAt time.Time // the earlier of this and the session's ExpiresAt is stored
+	Client           Client
+}
+
+// Ending is the end of one session.
+type Ending struct {
+	SessionID  SessionID
+	At         time.Time
+	Reason     Reason
+	Event      Event
+	Revocation Revocation
+}
+
+// SessionQuery selects live sessions of one user.
+type SessionQuery struct {
+	UserID  UserID
+	AliveAt time.Time // sessions whose refresh token has expired by then are left out
+	After   SessionID // the last one of the page before; the zero value begins, and so does one that was swept
+	Limit   int       // at least 1
+}
+
+// UserQuery selects users.
+type UserQuery struct {
+	After string // only usernames that sort after; empty begins
+	Limit int    // at least 1
+}
+
+// UserChange is one conditional write to a user. Nil fields stay as they are.
+type UserChange struct {
+	ID      UserID
+	IfEpoch Epoch // must be the user's present one
+	At      time.Time
+
+	Email        *string
+	Roles        *[]string
+	PasswordHash *string
+	Disabled     *bool
+	Delete       bool
+	NewEpoch     *EpochReplacement // nil: sessions live on
+
+	Event Event
+}
+
+// EpochReplacement ends every session of a user, but for those it names.
+type EpochReplacement struct {
+	Epoch      Epoch
+	Reason     Reason
+	Revocation Revocation
+	Carry      *SessionID // a live session that goes on under the new epoch; nil: none
+	Open       *Session   // a session to create under the new epoch; nil: none
+}
