@@ -1,0 +1,173 @@
+// Package memory keeps everything in maps behind one mutex. It is the model of a
+// correct store: the shortest code that passes package storetest, to be read
+// before writing another. Use it in tests; nothing in it survives the process.
+package memory
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/innkeeper-auth/innkeeper"
+	"github.com/innkeeper-auth/innkeeper/keyring"
+	"github.com/innkeeper-auth/innkeeper/rootkey"
+)
+
+// Store implements every role of [innkeeper.Stores]. The zero value is unusable;
+// make one with [New].
+type Store struct {
+	mu          sync.Mutex
+	sessions    map[innkeeper.SessionID]innkeeper.Session
+	users       map[innkeeper.UserID]innkeeper.User
+	roles       map[string]innkeeper.Role
+	events      []innkeeper.Event
+	revocations []innkeeper.Revocation
+	seq         int64
+	checks      []rootkey.Check
+	keys        []keyring.Record
+}
+
+// New returns an empty store.
+func New() *Store {
+	return &Store{
+		sessions: make(map[innkeeper.SessionID]innkeeper.Session),
+		users:    make(map[innkeeper.UserID]innkeeper.User),
+		roles:    map[string]innkeeper.Role{innkeeper.RoleAdmin: {Name: innkeeper.RoleAdmin}},
+	}
+}
+
+// Stores returns the store in all its roles.
+func (s *Store) Stores() innkeeper.Stores {
+	return innkeeper.Stores{
+		Sessions: s, Users: s, Roles: s, Events: s, Revocations: s, RootKeys: s, Keys: s,
+	}
+}
+
+// lock begins an atomic operation, unless its caller has gone.
+func (s *Store) lock(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	return nil
+}
+
+// log appends an event under the lock. An event without a kind is none.
+func (s *Store) log(event innkeeper.Event) {
+	if event.Kind == "" {
+		return
+	}
+	event.Seq = int64(len(s.events)) + 1
+	s.events = append(s.events, event)
+}
+
+// revoke appends a revocation entry under the lock.
+func (s *Store) revoke(entry innkeeper.Revocation) {
+	s.seq = max(s.seq+1, entry.At.UnixMicro())
+	entry.Seq = s.seq
+	s.revocations = append(s.revocations, entry)
+}
+
+// AppendEvent implements [innkeeper.EventStore].
+func (s *Store) AppendEvent(ctx context.Context, event innkeeper.Event) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	s.log(event)
+	return nil
+}
+
+// Events implements [innkeeper.EventStore].
+func (s *Store) Events(ctx context.Context, query innkeeper.EventQuery) ([]innkeeper.Event, error) {
+	if err := s.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	var page []innkeeper.Event
+	for _, event := range s.events {
+		everyone := query.UserID == innkeeper.UserID{}
+		if event.Seq > query.After && (everyone || event.UserID == query.UserID) && len(page) < query.Limit {
+			page = append(page, event)
+		}
+	}
+	return page, nil
+}
+
+// Revocations implements [innkeeper.RevocationStore].
+func (s *Store) Revocations(ctx context.Context, after int64, limit int) ([]innkeeper.Revocation, error) {
+	if err := s.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	var page []innkeeper.Revocation
+	for _, entry := range s.revocations {
+		if entry.Seq > after && len(page) < limit {
+			page = append(page, entry)
+		}
+	}
+	return page, nil
+}
+
+// SweepRevocations implements [innkeeper.RevocationStore].
+func (s *Store) SweepRevocations(ctx context.Context, before time.Time, limit int) (int, error) {
+	if err := s.lock(ctx); err != nil {
+		return 0, err
+	}
+	defer s.mu.Unlock()
+	swept := 0
+	s.revocations = slices.DeleteFunc(s.revocations, func(entry innkeeper.Revocation) bool {
+		old := entry.Kind != innkeeper.RevokedKey && entry.At.Before(before) && swept < limit
+		if old {
+			swept++
+		}
+		return old
+	})
+	return swept, nil
+}
+
+// RootKeyChecks implements [innkeeper.RootKeyStore].
+func (s *Store) RootKeyChecks(ctx context.Context) ([]rootkey.Check, error) {
+	if err := s.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	return slices.Clone(s.checks), nil
+}
+
+// AddRootKeyChecks implements [innkeeper.RootKeyStore].
+func (s *Store) AddRootKeyChecks(ctx context.Context, checks []rootkey.Check) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	for _, check := range checks {
+		if !slices.Contains(s.checks, check) {
+			s.checks = append(s.checks, check)
+		}
+	}
+	return nil
+}
+
+// SigningKeys implements [keyring.Store].
+func (s *Store) SigningKeys(ctx context.Context) ([]keyring.Record, error) {
+	if err := s.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	return slices.Clone(s.keys), nil
+}
+
+// InitSigningKeys implements [keyring.Store].
+func (s *Store) InitSigningKeys(ctx context.Context, records []keyring.Record) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	if len(s.keys) > 0 {
+		return keyring.ErrInitialized
+	}
+	s.keys = slices.Clone(records)
+	return nil
+}

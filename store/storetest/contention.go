@@ -1,0 +1,180 @@
+package storetest
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/innkeeper-auth/innkeeper"
+)
+
+// race runs n copies of f at once and waits for all of them.
+func race(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	begin := make(chan struct{})
+	for i := range n {
+		wg.Go(func() {
+			<-begin
+			f(i)
+		})
+	}
+	close(begin)
+	wg.Wait()
+}
+
+func testOneRotationWins(t *testing.T, s *suite) {
+	const racers = 32
+	session := s.session(s.user("ada"))
+	for range 10 {
+		rotations := make([]innkeeper.Rotation, racers)
+		for i := range rotations {
+			rotations[i] = rotation(session)
+		}
+		var winners atomic.Int32
+		var winner atomic.Int32
+		race(racers, func(i int) {
+			_, _, err := s.Stores.Sessions.RotateSession(s.ctx(), rotations[i])
+			switch {
+			case err == nil:
+				winners.Add(1)
+				winner.Store(int32(i))
+			case !errors.Is(err, innkeeper.ErrNoMatch):
+				t.Errorf("racer %d: %v", i, err)
+			}
+		})
+		if n := winners.Load(); n != 1 {
+			t.Fatalf("%d of %d racing rotations won, want exactly 1", n, racers)
+		}
+		session = rotated(session, rotations[winner.Load()])
+		same(t, s.stored(session.ID), session)
+	}
+}
+
+func testManySessions(t *testing.T, s *suite) {
+	const clients, refreshes = 24, 12
+	ada := s.user("ada")
+	sessions := make([]innkeeper.Session, clients)
+	for i := range sessions {
+		sessions[i] = s.session(ada)
+	}
+	race(clients, func(i int) {
+		for range refreshes {
+			r := rotation(sessions[i])
+			got, _, err := s.Stores.Sessions.RotateSession(s.ctx(), r)
+			if err != nil {
+				t.Errorf("client %d: %v", i, err)
+				return
+			}
+			sessions[i] = got
+		}
+	})
+	for _, session := range sessions {
+		same(t, s.stored(session.ID), session)
+		if session.Generation != refreshes+1 {
+			t.Fatalf("a session is at generation %d, want %d", session.Generation, refreshes+1)
+		}
+	}
+}
+
+func testRotateAgainstEnd(t *testing.T, s *suite) {
+	ada := s.user("ada")
+	for range 20 {
+		session := s.session(ada)
+		ended := make(chan struct{})
+		var lateWins atomic.Int32
+		race(8, func(i int) {
+			if i == 0 {
+				if err := s.Stores.Sessions.EndSession(s.ctx(), ending(session, innkeeper.ReasonLogout)); err != nil {
+					t.Error(err)
+				}
+				close(ended)
+				return
+			}
+			over := false
+			select {
+			case <-ended:
+				over = true
+			default:
+			}
+			_, _, err := s.Stores.Sessions.RotateSession(s.ctx(), rotation(session))
+			if err == nil && over {
+				lateWins.Add(1)
+			}
+		})
+		if lateWins.Load() > 0 {
+			t.Fatal("a session was rotated after its end had been acknowledged")
+		}
+		if got := s.stored(session.ID); !got.Ended() {
+			t.Fatalf("the session lives on: %+v", got)
+		}
+		_, _, err := s.Stores.Sessions.RotateSession(s.ctx(), rotation(s.stored(session.ID)))
+		s.wantErr(err, innkeeper.ErrNoMatch)
+	}
+}
+
+func testEpochMovesOnce(t *testing.T, s *suite) {
+	ada := s.user("ada")
+	var moved atomic.Int32
+	race(16, func(int) {
+		_, err := s.Users.ChangeUser(s.ctx(), newEpoch(ada, innkeeper.ReasonLogoutEverywhere))
+		switch {
+		case err == nil:
+			moved.Add(1)
+		case !errors.Is(err, innkeeper.ErrEpochMoved):
+			t.Error(err)
+		}
+	})
+	if n := moved.Load(); n != 1 {
+		t.Fatalf("%d changes under one epoch succeeded, want 1", n)
+	}
+}
+
+// testFeedHasNoHoles follows the feed while sessions end: a follower that has
+// seen entry n must never find a smaller one later.
+func testFeedHasNoHoles(t *testing.T, s *suite) {
+	const writers, ends = 8, 10
+	ada := s.user("ada")
+	done := make(chan struct{})
+	var seen []innkeeper.Revocation
+	var follower sync.WaitGroup
+	follower.Go(func() {
+		var after int64
+		for last := false; ; {
+			page, err := s.Revocations.Revocations(s.ctx(), after, 7)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for _, entry := range page {
+				after = entry.Seq
+			}
+			seen = append(seen, page...)
+			if last && len(page) == 0 {
+				return
+			}
+			select {
+			case <-done:
+				last = true
+			default:
+			}
+		}
+	})
+	race(writers, func(int) {
+		for range ends {
+			session := newSession(ada)
+			if err := s.Stores.Sessions.CreateSession(s.ctx(), birth(session)); err != nil {
+				t.Error(err)
+			}
+			if err := s.Stores.Sessions.EndSession(s.ctx(), ending(session, innkeeper.ReasonLogout)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	close(done)
+	follower.Wait()
+	if len(seen) != writers*ends {
+		t.Fatalf("a follower saw %d entries of %d", len(seen), writers*ends)
+	}
+	same(t, seen, s.feed())
+}

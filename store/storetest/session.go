@@ -1,0 +1,275 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/innkeeper-auth/innkeeper"
+)
+
+func testCreateSession(t *testing.T, s *suite) {
+	ada := s.user("ada")
+	stranger := ada
+	stranger.ID = random[innkeeper.UserID]()
+	s.wantErr(s.Stores.Sessions.CreateSession(s.ctx(), birth(newSession(stranger))), innkeeper.ErrEpochMoved)
+
+	moved := ada
+	moved.Epoch = random[innkeeper.Epoch]()
+	unborn := newSession(moved)
+	s.wantErr(s.Stores.Sessions.CreateSession(s.ctx(), birth(unborn)), innkeeper.ErrEpochMoved)
+	if _, _, err := s.Stores.Sessions.Session(s.ctx(), unborn.ID); err == nil {
+		t.Fatal("a session was born under an epoch that the user does not have")
+	}
+
+	old, next := s.session(ada), newSession(ada)
+	replaced := ending(old, innkeeper.ReasonReplaced)
+	b := birth(next)
+	b.Replaces = &replaced
+	s.must(s.Stores.Sessions.CreateSession(s.ctx(), b))
+	if got := s.stored(old.ID); got.Reason != innkeeper.ReasonReplaced {
+		t.Fatalf("the replaced session has reason %q", got.Reason)
+	}
+	if feed := s.feed(); len(feed) != 1 || feed[0].ID != old.ID.String() {
+		t.Fatalf("the feed holds %v, want the replaced session", feed)
+	}
+
+	// Replacing what has ended, or what never was, is fine and tells nobody again.
+	for _, gone := range []innkeeper.Session{old, newSession(ada)} {
+		replaced, b := ending(gone, innkeeper.ReasonReplaced), birth(newSession(ada))
+		b.Replaces = &replaced
+		s.must(s.Stores.Sessions.CreateSession(s.ctx(), b))
+	}
+	if feed := s.feed(); len(feed) != 1 {
+		t.Fatalf("the feed has grown to %v", feed)
+	}
+
+	disabled := true
+	change := newEpoch(ada, innkeeper.ReasonUserDisabled)
+	change.Disabled = &disabled
+	_, err := s.Users.ChangeUser(s.ctx(), change)
+	s.must(err)
+	ada.Epoch = change.NewEpoch.Epoch
+	s.wantErr(s.Stores.Sessions.CreateSession(s.ctx(), birth(newSession(ada))), innkeeper.ErrEpochMoved)
+}
+
+func testSessionRoundTrip(t *testing.T, s *suite) {
+	ada := s.user("ada")
+	full := s.session(ada)
+	same(t, s.stored(full.ID), full)
+
+	sparse := newSession(ada)
+	sparse.Delivery = innkeeper.DeliverByBody
+	sparse.Device, sparse.Client, sparse.Methods = "", innkeeper.Client{}, []string{"pwd"}
+	s.must(s.Stores.Sessions.CreateSession(s.ctx(), birth(sparse)))
+	same(t, s.stored(sparse.ID), sparse)
+
+	_, user, err := s.Stores.Sessions.Session(s.ctx(), full.ID)
+	s.must(err)
+	same(t, *user, ada.Subject)
+	_, _, err = s.Stores.Sessions.Session(s.ctx(), random[innkeeper.SessionID]())
+	s.wantErr(err, innkeeper.ErrNotFound)
+}
+
+func testRotateSession(t *testing.T, s *suite) {
+	s.must(s.Roles.SetRole(s.ctx(), innkeeper.Role{Name: "clerk", Permissions: []string{"mail:read", "mail:send"}}, innkeeper.Event{}))
+	s.must(s.Roles.SetRole(s.ctx(), innkeeper.Role{Name: "auditor", Permissions: []string{"log:read", "mail:read"}}, innkeeper.Event{}))
+	ada := s.user("ada")
+	roles := []string{"auditor", "clerk"}
+	_, err := s.Users.ChangeUser(s.ctx(), innkeeper.UserChange{ID: ada.ID, IfEpoch: ada.Epoch, At: start, Roles: &roles})
+	s.must(err)
+	session := s.session(ada)
+	before := len(s.events())
+
+	r := rotation(session)
+	got, user, err := s.Stores.Sessions.RotateSession(s.ctx(), r)
+	s.must(err)
+	same(t, got, rotated(session, r))
+	same(t, s.stored(session.ID), rotated(session, r))
+	want := ada.Subject
+	want.Roles, want.Permissions = roles, []string{"log:read", "mail:read", "mail:send"}
+	same(t, user, want)
+	if after := len(s.events()); after != before {
+		t.Fatalf("a rotation wrote %d events", after-before)
+	}
+
+	// The presented secret is dead now.
+	_, _, err = s.Stores.Sessions.RotateSession(s.ctx(), r)
+	s.wantErr(err, innkeeper.ErrNoMatch)
+	same(t, s.stored(session.ID), rotated(session, r))
+
+	// The absolute end stays where it was, however late the refresh.
+	late := rotation(rotated(session, r))
+	late.RefreshExpiresAt = session.ExpiresAt.Add(time.Hour)
+	got, _, err = s.Stores.Sessions.RotateSession(s.ctx(), late)
+	s.must(err)
+	if !got.RefreshExpiresAt.Equal(session.ExpiresAt) || !got.ExpiresAt.Equal(session.ExpiresAt) {
+		t.Fatalf("the refresh token lives until %s, past the session's end %s", got.RefreshExpiresAt, session.ExpiresAt)
+	}
+}
+
+func testRotateRefusesTheDead(t *testing.T, s *suite) {
+	refused := func(session innkeeper.Session) {
+		t.Helper()
+		before := s.stored(session.ID)
+		_, _, err := s.Stores.Sessions.RotateSession(s.ctx(), rotation(session))
+		s.wantErr(err, innkeeper.ErrNoMatch)
+		same(t, s.stored(session.ID), before)
+	}
+	ada := s.user("ada")
+
+	_, _, err := s.Stores.Sessions.RotateSession(s.ctx(), rotation(newSession(ada)))
+	s.wantErr(err, innkeeper.ErrNoMatch)
+
+	ended := s.session(ada)
+	s.must(s.Stores.Sessions.EndSession(s.ctx(), ending(ended, innkeeper.ReasonLogout)))
+	refused(ended)
+
+	// An ended session has no secret, so the hash of none must not match it.
+	zero := ended
+	zero.SecretHash = innkeeper.SecretHash{}
+	refused(zero)
+
+	elsewhere := s.session(ada)
+	elsewhere.SecretHash = random[innkeeper.SecretHash]()
+	refused(elsewhere)
+
+	orphan := s.session(ada)
+	change := newEpoch(ada, innkeeper.ReasonLogoutEverywhere)
+	_, err = s.Users.ChangeUser(s.ctx(), change)
+	s.must(err)
+	refused(orphan)
+
+	// Disabled without a new epoch, which no authority does, is refused too.
+	bob, disabled := s.user("bob"), true
+	idle := s.session(bob)
+	_, err = s.Users.ChangeUser(s.ctx(), innkeeper.UserChange{ID: bob.ID, IfEpoch: bob.Epoch, At: start, Disabled: &disabled})
+	s.must(err)
+	refused(idle)
+
+	eve := s.user("eve")
+	left := s.session(eve)
+	gone := newEpoch(eve, innkeeper.ReasonAdmin)
+	gone.Delete = true
+	_, err = s.Users.ChangeUser(s.ctx(), gone)
+	s.must(err)
+	refused(left)
+}
+
+func testRotateRecentKeys(t *testing.T, s *suite) {
+	session := s.session(s.user("ada"))
+	for i := range 12 {
+		r := rotation(session)
+		switch i % 4 {
+		case 1:
+			r.Key = innkeeper.KeyHash{} // no key was sent
+		case 2:
+			r.Key[0], r.Key[15] = 0, 0 // bytes that end strings in many places
+		case 3:
+			r.Key[7] = 0xff // bytes that are no UTF-8
+		}
+		got, _, err := s.Stores.Sessions.RotateSession(s.ctx(), r)
+		s.must(err)
+		session = rotated(session, r)
+		same(t, got, session)
+	}
+	same(t, s.stored(session.ID), session)
+}
+
+func testEndSession(t *testing.T, s *suite) {
+	session := s.session(s.user("ada"))
+	end := ending(session, innkeeper.ReasonReuse)
+	end.Event.Kind = innkeeper.EventTokenReused
+	end.Event.Detail = map[string]string{"presented_generation": "3"}
+	s.must(s.Stores.Sessions.EndSession(s.ctx(), end))
+
+	got := s.stored(session.ID)
+	if !got.Ended() || !got.EndedAt.Equal(end.At) || got.Reason != innkeeper.ReasonReuse {
+		t.Fatalf("the session is %+v, want it ended at %s for reuse", got, end.At)
+	}
+	events := s.events()
+	last := events[len(events)-1]
+	end.Event.Seq = last.Seq
+	same(t, last, end.Event)
+	feed := s.feed()
+	end.Revocation.Seq = feed[0].Seq
+	same(t, feed, []innkeeper.Revocation{end.Revocation})
+
+	// The first end is the one that counts.
+	again := ending(session, innkeeper.ReasonLogout)
+	s.wantErr(s.Stores.Sessions.EndSession(s.ctx(), again), innkeeper.ErrNoMatch)
+	s.wantErr(s.Stores.Sessions.EndSession(s.ctx(), ending(newSession(s.user("bob")), innkeeper.ReasonLogout)), innkeeper.ErrNoMatch)
+	same(t, s.stored(session.ID), got)
+	if n := len(s.feed()); n != 1 {
+		t.Fatalf("the feed holds %d entries, want 1", n)
+	}
+}
+
+func testSessions(t *testing.T, s *suite) {
+	ada, bob := s.user("ada"), s.user("bob")
+	s.session(bob)
+	var want []innkeeper.Session // newest first
+	for i := range 7 {
+		session := newSession(ada)
+		session.CreatedAt = start.Add(time.Duration(i) * time.Second)
+		s.must(s.Stores.Sessions.CreateSession(s.ctx(), birth(session)))
+		want = append([]innkeeper.Session{session}, want...)
+	}
+	ended := s.session(ada)
+	s.must(s.Stores.Sessions.EndSession(s.ctx(), ending(ended, innkeeper.ReasonLogout)))
+	idle := newSession(ada)
+	idle.RefreshExpiresAt = start.Truncate(time.Second).Add(time.Minute)
+	s.must(s.Stores.Sessions.CreateSession(s.ctx(), birth(idle)))
+
+	query := innkeeper.SessionQuery{UserID: ada.ID, AliveAt: start.Add(time.Hour), Limit: 3}
+	var got []innkeeper.Session
+	for page := 0; ; page++ {
+		sessions, err := s.Stores.Sessions.Sessions(s.ctx(), query)
+		s.must(err)
+		if len(sessions) == 0 {
+			break
+		}
+		if page > 3 || len(sessions) > 3 {
+			t.Fatalf("page %d holds %d sessions", page, len(sessions))
+		}
+		got = append(got, sessions...)
+		query.After = sessions[len(sessions)-1].ID
+	}
+	same(t, got, want)
+
+	_, err := s.Users.ChangeUser(s.ctx(), newEpoch(ada, innkeeper.ReasonLogoutEverywhere))
+	s.must(err)
+	query.After = innkeeper.SessionID{}
+	sessions, err := s.Stores.Sessions.Sessions(s.ctx(), query)
+	s.must(err)
+	if len(sessions) != 0 {
+		t.Fatalf("%d sessions outlived their epoch", len(sessions))
+	}
+}
+
+func testSweepSessions(t *testing.T, s *suite) {
+	ada := s.user("ada")
+	live := s.session(ada)
+	for range 5 {
+		ended := s.session(ada)
+		s.must(s.Stores.Sessions.EndSession(s.ctx(), ending(ended, innkeeper.ReasonLogout)))
+		expired := newSession(ada)
+		expired.ExpiresAt = start.Truncate(time.Second)
+		expired.RefreshExpiresAt = expired.ExpiresAt
+		s.must(s.Stores.Sessions.CreateSession(s.ctx(), birth(expired)))
+	}
+	fresh := s.session(ada)
+	late := ending(fresh, innkeeper.ReasonLogout)
+	late.At = start.Add(48 * time.Hour)
+	s.must(s.Stores.Sessions.EndSession(s.ctx(), late))
+
+	before := start.Add(24 * time.Hour)
+	for _, want := range []int{4, 4, 2, 0} {
+		got, err := s.Stores.Sessions.SweepSessions(s.ctx(), before, 4)
+		s.must(err)
+		if got != want {
+			t.Fatalf("swept %d sessions, want %d", got, want)
+		}
+	}
+	same(t, s.stored(live.ID), live)
+	s.stored(fresh.ID)
+}

@@ -1,0 +1,254 @@
+// Package storetest is the definition of a correct store. Each store runs it
+// against its real engine:
+//
+//	func TestConformance(t *testing.T) {
+//		storetest.Run(t, func(t *testing.T) innkeeper.Stores { return open(t) })
+//	}
+//
+// What a store promises is written at [innkeeper.Stores]; each promise is one
+// test here, contention included.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/netip"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/innkeeper-auth/innkeeper"
+)
+
+// Run tests the stores that open returns. Each call of open must return new,
+// empty ones, which live until the test ends.
+func Run(t *testing.T, open func(t *testing.T) innkeeper.Stores) {
+	tests := []struct {
+		name string
+		run  func(t *testing.T, s *suite)
+	}{
+		{"CreateSession", testCreateSession},
+		{"SessionRoundTrip", testSessionRoundTrip},
+		{"RotateSession", testRotateSession},
+		{"RotateSession/RefusesTheDead", testRotateRefusesTheDead},
+		{"RotateSession/RecentKeys", testRotateRecentKeys},
+		{"EndSession", testEndSession},
+		{"Sessions", testSessions},
+		{"SweepSessions", testSweepSessions},
+		{"Users", testUsers},
+		{"ChangeUser", testChangeUser},
+		{"ChangeUser/NewEpoch", testNewEpoch},
+		{"ChangeUser/Delete", testDeleteUser},
+		{"Roles", testRoles},
+		{"Events", testEvents},
+		{"Revocations", testRevocations},
+		{"RootKeyChecks", testRootKeyChecks},
+		{"SigningKeys", testSigningKeys},
+		{"CancelledContext", testCancelledContext},
+		{"ClockExtremes", testClockExtremes},
+		{"Contention/OneRotationWins", testOneRotationWins},
+		{"Contention/ManySessions", testManySessions},
+		{"Contention/RotateAgainstEnd", testRotateAgainstEnd},
+		{"Contention/EpochMovesOnce", testEpochMovesOnce},
+		{"Contention/FeedHasNoHoles", testFeedHasNoHoles},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			test.run(t, &suite{Stores: open(t), t: t})
+		})
+	}
+}
+
+// suite is one test's stores and what it takes to fill them.
+type suite struct {
+	innkeeper.Stores
+	t *testing.T
+}
+
+// start is a moment with microseconds, which stores must keep.
+var start = time.Date(2026, 3, 14, 15, 9, 26, 535_897_000, time.UTC)
+
+func (s *suite) ctx() context.Context { return s.t.Context() }
+
+func (s *suite) must(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *suite) wantErr(err, want error) {
+	s.t.Helper()
+	if !errors.Is(err, want) {
+		s.t.Fatalf("got error %v, want %v", err, want)
+	}
+}
+
+// same compares what a store returned with what it was given. Empty lists come
+// back nil.
+func same[T any](t *testing.T, got, want T) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// random fills an ID, hash or salt.
+func random[T ~[8]byte | ~[16]byte | ~[32]byte]() T {
+	var out T
+	v := reflect.ValueOf(&out).Elem()
+	for i := range v.Len() {
+		v.Index(i).SetUint(uint64(rand.Uint32() & 0xff))
+	}
+	return out
+}
+
+// user stores a new user.
+func (s *suite) user(name string) innkeeper.User {
+	s.t.Helper()
+	user := innkeeper.User{
+		Subject: innkeeper.Subject{
+			ID:       random[innkeeper.UserID](),
+			Username: name,
+			Email:    name + "@example.com",
+			Epoch:    random[innkeeper.Epoch](),
+		},
+		PasswordHash: "$argon2id$of-" + name,
+		CreatedAt:    start,
+		UpdatedAt:    start,
+	}
+	s.must(s.Users.CreateUser(s.ctx(), user, event(innkeeper.EventUserCreated, user.ID)))
+	return user
+}
+
+// newSession returns a session of the user that is not stored yet.
+func newSession(user innkeeper.User) innkeeper.Session {
+	return innkeeper.Session{
+		ID:       random[innkeeper.SessionID](),
+		UserID:   user.ID,
+		Epoch:    user.Epoch,
+		Delivery: innkeeper.DeliverByCookie,
+		Device:   "Ada's telephone ☎",
+		Client: innkeeper.Client{
+			Addr:      netip.MustParseAddr("2001:db8::7"),
+			UserAgent: "Mozilla/5.0 (X11; Linux)",
+		},
+		Methods:          []string{"pwd", "otp"},
+		CreatedAt:        start,
+		ExpiresAt:        start.Truncate(time.Second).Add(30 * 24 * time.Hour),
+		Generation:       1,
+		SecretHash:       random[innkeeper.SecretHash](),
+		RotatedAt:        start,
+		RefreshExpiresAt: start.Truncate(time.Second).Add(14 * 24 * time.Hour),
+	}
+}
+
+// session stores a new session of the user.
+func (s *suite) session(user innkeeper.User) innkeeper.Session {
+	s.t.Helper()
+	session := newSession(user)
+	s.must(s.Stores.Sessions.CreateSession(s.ctx(), birth(session)))
+	return session
+}
+
+func birth(session innkeeper.Session) innkeeper.Birth {
+	e := event(innkeeper.EventSessionStarted, session.UserID)
+	e.SessionID = session.ID
+	return innkeeper.Birth{Session: session, Event: e}
+}
+
+// rotation returns the next rotation of a session, a minute after the last.
+func rotation(session innkeeper.Session) innkeeper.Rotation {
+	at := session.RotatedAt.Add(time.Minute)
+	return innkeeper.Rotation{
+		SessionID:        session.ID,
+		Presented:        session.SecretHash,
+		Generation:       session.Generation + 1,
+		SecretHash:       random[innkeeper.SecretHash](),
+		Salt:             random[innkeeper.Salt](),
+		Key:              random[innkeeper.KeyHash](),
+		At:               at,
+		RefreshExpiresAt: at.Truncate(time.Second).Add(14 * 24 * time.Hour),
+		Client:           innkeeper.Client{Addr: netip.MustParseAddr("192.0.2.1"), UserAgent: "curl/8"},
+	}
+}
+
+// rotated is what a session must be after a rotation.
+func rotated(session innkeeper.Session, r innkeeper.Rotation) innkeeper.Session {
+	session.Generation = r.Generation
+	session.SecretHash = r.SecretHash
+	session.Salt = r.Salt
+	session.RecentKeys = session.RecentKeys.Push(r.Key)
+	session.RotatedAt = r.At
+	session.RefreshExpiresAt = r.RefreshExpiresAt
+	if session.ExpiresAt.Before(session.RefreshExpiresAt) {
+		session.RefreshExpiresAt = session.ExpiresAt
+	}
+	session.Client = r.Client
+	return session
+}
+
+func ending(session innkeeper.Session, reason innkeeper.Reason) innkeeper.Ending {
+	at := session.RotatedAt.Add(time.Minute)
+	e := event(innkeeper.EventSessionEnded, session.UserID)
+	e.SessionID, e.Reason = session.ID, reason
+	return innkeeper.Ending{
+		SessionID:  session.ID,
+		At:         at,
+		Reason:     reason,
+		Event:      e,
+		Revocation: innkeeper.Revocation{At: at, Kind: innkeeper.RevokedSession, ID: session.ID.String()},
+	}
+}
+
+func event(kind innkeeper.EventKind, user innkeeper.UserID) innkeeper.Event {
+	return innkeeper.Event{At: start, Kind: kind, Actor: innkeeper.ActorOperator, UserID: user}
+}
+
+// newEpoch returns a change that replaces the user's epoch.
+func newEpoch(user innkeeper.User, reason innkeeper.Reason) innkeeper.UserChange {
+	at := start.Add(time.Hour)
+	e := event(innkeeper.EventSessionsEnded, user.ID)
+	e.Reason = reason
+	return innkeeper.UserChange{
+		ID: user.ID, IfEpoch: user.Epoch, At: at, Event: e,
+		NewEpoch: &innkeeper.EpochReplacement{
+			Epoch:  random[innkeeper.Epoch](),
+			Reason: reason,
+			Revocation: innkeeper.Revocation{
+				At: at, Kind: innkeeper.RevokedUser,
+				ID: innkeeper.UserRevocationID("https://auth.example", user.ID, user.Epoch),
+			},
+		},
+	}
+}
+
+func (s *suite) stored(id innkeeper.SessionID) innkeeper.Session {
+	s.t.Helper()
+	session, _, err := s.Stores.Sessions.Session(s.ctx(), id)
+	s.must(err)
+	return session
+}
+
+func (s *suite) storedUser(id innkeeper.UserID) innkeeper.User {
+	s.t.Helper()
+	user, err := s.Users.User(s.ctx(), id)
+	s.must(err)
+	return user
+}
+
+func (s *suite) events() []innkeeper.Event {
+	s.t.Helper()
+	events, err := s.Events.Events(s.ctx(), innkeeper.EventQuery{Limit: 1000})
+	s.must(err)
+	return events
+}
+
+func (s *suite) feed() []innkeeper.Revocation {
+	s.t.Helper()
+	feed, err := s.Revocations.Revocations(s.ctx(), 0, 1000)
+	s.must(err)
+	return feed
+}
