@@ -1,0 +1,128 @@
+package verify
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/innkeeper-auth/innkeeper/accesstoken"
+	"github.com/innkeeper-auth/innkeeper/internal/strictjson"
+)
+
+// Bounds of what an issuer may make us hold, and for how long.
+const (
+	maxDocument   = 1 << 20
+	maxKeys       = 64
+	minAge        = time.Minute
+	maxAge        = time.Hour
+	defaultMaxAge = 10 * time.Minute
+)
+
+// keySet is a JWK set as fetched.
+type keySet struct {
+	keys   map[string]accesstoken.PublicKey
+	maxAge time.Duration
+}
+
+// fetcher gets the key set of one issuer.
+type fetcher struct {
+	client http.Client
+	url    string
+}
+
+func newFetcher(client *http.Client, url string) *fetcher {
+	f := &fetcher{url: url}
+	if client != nil {
+		f.client = *client // a copy: the caller's own keeps its ways
+	}
+	// A redirect could lead from https to anywhere. No issuer needs one here.
+	f.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return f
+}
+
+// fetch gets the key set once. The context bounds the time.
+func (f *fetcher) fetch(ctx context.Context) (keySet, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.url, nil)
+	if err != nil {
+		return keySet{}, fmt.Errorf("fetch JWKS: %w", err)
+	}
+	req.Header.Set("Accept", "application/jwk-set+json, application/json")
+	resp, err := f.client.Do(req)
+	if err != nil {
+		return keySet{}, fmt.Errorf("fetch JWKS: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return keySet{}, fmt.Errorf("fetch JWKS: status %d", resp.StatusCode)
+	}
+	document, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument+1))
+	if err != nil {
+		return keySet{}, fmt.Errorf("read JWKS: %w", err)
+	}
+	if len(document) > maxDocument {
+		return keySet{}, fmt.Errorf("read JWKS: longer than %d bytes", maxDocument)
+	}
+	keys, err := parseKeySet(document)
+	if err != nil {
+		return keySet{}, fmt.Errorf("read JWKS: %w", err)
+	}
+	return keySet{keys: keys, maxAge: ageLimit(resp.Header)}, nil
+}
+
+// parseKeySet returns the keys of a document that we can use. Others are passed
+// over, as RFC 7517 §5 wants: an issuer may have keys for other purposes. Two
+// keys of one name fail the document, because no choice between them is right,
+// and so does one without any usable key: better the keys that we had.
+func parseKeySet(document []byte) (map[string]accesstoken.PublicKey, error) {
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := strictjson.Unmarshal(document, &set); err != nil {
+		return nil, err
+	}
+	if len(set.Keys) > maxKeys {
+		return nil, fmt.Errorf("more than %d keys", maxKeys)
+	}
+	keys := make(map[string]accesstoken.PublicKey, len(set.Keys))
+	for _, text := range set.Keys {
+		key, err := accesstoken.ParseJWK(text)
+		if err != nil {
+			continue
+		}
+		if _, twice := keys[key.KeyID()]; twice {
+			return nil, errors.New("two keys share one kid")
+		}
+		keys[key.KeyID()] = key
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("no usable key")
+	}
+	return keys, nil
+}
+
+// ageLimit reads max-age (RFC 9111 §5.2.2.1) and keeps it within bounds: neither
+// may a mistake of an hour make a withdrawn key live for a year, nor one of a
+// digit have us fetch all the time.
+func ageLimit(header http.Header) time.Duration {
+	limit := defaultMaxAge
+	for directive := range strings.SplitSeq(strings.Join(header.Values("Cache-Control"), ","), ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
+		switch strings.ToLower(name) {
+		case "no-store", "no-cache":
+			return minAge
+		case "max-age":
+			seconds, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 32)
+			if err != nil {
+				return minAge // RFC 9111 §4.2.1: treat what is invalid as stale
+			}
+			limit = time.Duration(seconds) * time.Second
+		}
+	}
+	return min(max(limit, minAge), maxAge)
+}
