@@ -1,0 +1,69 @@
+package httpapi
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// routes is the table of contents of the API.
+func (a *API) routes() {
+	signedIn, admin := huma.Middlewares{a.requireBearer}, huma.Middlewares{a.requireAdmin}
+
+	operation(a, op("POST /auth/signup", "signup", "Create a user and sign in", 201, 400, 403, 409, 413, 415, 422, 503), a.signup)
+	operation(a, op("POST /auth/login", "login", "Sign in with a password", 200, 400, 401, 403, 413, 415, 503), a.login)
+	operation(a, op("POST /auth/refresh", "refresh", "Trade a refresh token for the next pair", 200, 400, 401, 403, 409, 413, 415, 503), a.refresh)
+	operation(a, op("POST /auth/logout", "logout", "End this session, the others, or all", 204, 400, 401, 403, 409, 413, 415, 503), a.logout)
+	operation(a, op("GET /auth/me", "me", "The user and this session", 200, 401, 503).behind(signedIn), a.me)
+	operation(a, op("GET /auth/sessions", "listOwnSessions", "My live sessions", 200, 400, 401, 503).behind(signedIn), a.listOwnSessions)
+	operation(a, op("DELETE /auth/sessions/{id}", "endOwnSession", "End one of my sessions", 204, 401, 403, 404, 503).behind(signedIn), a.endOwnSession)
+	operation(a, op("POST /auth/password", "changePassword", "Change my password; ends every session and opens a new one", 200, 400, 401, 403, 413, 415, 422, 503).behind(signedIn), a.changePassword)
+
+	operation(a, op("GET /admin/users", "listUsers", "Users by name", 200, 401, 403, 503).behind(admin), a.listUsers)
+	operation(a, op("POST /admin/users", "createUser", "Create a user", 201, 400, 401, 403, 409, 413, 415, 422, 503).behind(admin), a.createUser)
+	operation(a, op("GET /admin/users/{id}", "getUser", "One user", 200, 401, 403, 404, 503).behind(admin), a.getUser)
+	operation(a, op("PATCH /admin/users/{id}", "updateUser", "Change email or roles, disable or enable", 200, 400, 401, 403, 404, 413, 415, 503).behind(admin), a.updateUser)
+	operation(a, op("DELETE /admin/users/{id}", "deleteUser", "Delete a user and end their sessions", 204, 401, 403, 404, 503).behind(admin), a.deleteUser)
+	operation(a, op("PUT /admin/users/{id}/password", "setPassword", "Set a password; ends every session", 204, 400, 401, 403, 404, 413, 415, 422, 503).behind(admin), a.setPassword)
+	operation(a, op("GET /admin/users/{id}/sessions", "listUserSessions", "A user's live sessions", 200, 400, 401, 403, 404, 503).behind(admin), a.listUserSessions)
+	operation(a, op("DELETE /admin/users/{id}/sessions", "endUserSessions", "End all of a user's sessions", 204, 401, 403, 404, 503).behind(admin), a.endUserSessions)
+	operation(a, op("DELETE /admin/sessions/{id}", "endSession", "End any session", 204, 401, 403, 404, 503).behind(admin), a.endSession)
+	operation(a, op("GET /admin/roles", "listRoles", "Roles and their permissions", 200, 401, 403, 503).behind(admin), a.listRoles)
+	operation(a, op("PUT /admin/roles/{name}", "setRole", "Create a role or replace its permissions", 204, 400, 401, 403, 413, 415, 503).behind(admin), a.setRole)
+	operation(a, op("DELETE /admin/roles/{name}", "deleteRole", "Delete a role and take it from everyone", 204, 401, 403, 404, 503).behind(admin), a.deleteRole)
+
+	operation(a, op("GET /.well-known/jwks.json", "jwks", "The public keys that verify access tokens", 200, 503), a.jwks)
+	operation(a, op("GET /healthz", "alive", "The process is alive", 200, 503), a.alive)
+	operation(a, op("GET /readyz", "ready", "The store answers and keys are ready", 200, 503), a.ready)
+}
+
+// route is an operation under construction.
+type route huma.Operation
+
+// op describes an operation: its method and path, its ID, what it does, the
+// status of its success and those of its refusals.
+func op(methodAndPath, id, summary string, success int, refusals ...int) route {
+	method, path, _ := strings.Cut(methodAndPath, " ")
+	r := route{
+		Method: method, Path: path, OperationID: id, Summary: summary, DefaultStatus: success,
+		Responses: map[string]*huma.Response{},
+	}
+	for _, status := range refusals {
+		r.Responses[strconv.Itoa(status)] = &huma.Response{
+			Description: http.StatusText(status),
+			Content: map[string]*huma.MediaType{
+				"application/problem+json": {Schema: &huma.Schema{Ref: "#/components/schemas/Problem"}},
+			},
+		}
+	}
+	return r
+}
+
+// behind puts an operation behind an access token.
+func (r route) behind(guard huma.Middlewares) route {
+	r.Middlewares = guard
+	r.Security = []map[string][]string{{"bearer": {}}}
+	return r
+}
