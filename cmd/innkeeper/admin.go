@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/innkeeper-auth/innkeeper"
+	"github.com/innkeeper-auth/innkeeper/store/memory"
+)
+
+// adminFlags are shared by the commands that manage what a server serves. They
+// open the same database, and are safe beside it.
+type adminFlags struct {
+	Data   dataFlags   `embed:""`
+	Issuer string      `placeholder:"URL" help:"issuer of the server; the one that last served --data by default"`
+	Output outputFlags `embed:""`
+}
+
+// office is an authority that signs nobody in, on behalf of the operator.
+type office struct {
+	*innkeeper.Authority
+	data *data
+}
+
+// open opens the database of a server.
+func (f *adminFlags) open(ctx context.Context, passwords passwordFlags) (*office, error) {
+	d, err := f.Data.openExisting(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return f.openOffice(ctx, d, passwords)
+}
+
+// openOrCreate opens the database of a server that may not have started yet.
+func (f *adminFlags) openOrCreate(ctx context.Context, std *stdio, passwords passwordFlags) (*office, error) {
+	d, err := f.Data.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if d.newRootKey != "" {
+		fmt.Fprintf(std.err, "innkeeper: created %s with a new root key\nhint: keep a copy of %s, apart from backups of the database\n",
+			f.Data.Data, d.newRootKey)
+	}
+	return f.openOffice(ctx, d, passwords)
+}
+
+func (f *adminFlags) openOffice(ctx context.Context, d *data, passwords passwordFlags) (*office, error) {
+	stores := d.stores()
+	// Nothing is signed here, so the keys are thrown away: the first server creates
+	// those that count, with its own --alg.
+	stores.Keys = memory.New().Stores().Keys
+	authority, err := innkeeper.Open(ctx, innkeeper.Config{
+		Issuer:         f.issuer(),
+		Stores:         stores,
+		RootKeys:       d.roots,
+		Clock:          time.Now,
+		Passwords:      passwords.hashing(),
+		PasswordPolicy: passwords.policy(),
+	})
+	if err != nil {
+		_ = d.close() // the first error says more
+		return nil, err
+	}
+	return &office{Authority: authority, data: d}, nil
+}
+
+func (f *adminFlags) issuer() string {
+	if f.Issuer != "" {
+		return f.Issuer
+	}
+	if issuer := f.Data.recallIssuer(); issuer != "" {
+		return issuer
+	}
+	return "http://localhost:8080" // no server has run, so nobody holds a token
+}
+
+func (o *office) close() error { return o.data.close() }
+
+// find returns a user by ID or name. The ID comes first: it cannot be chosen, so
+// nobody can sign up under the ID of somebody else and be taken for them.
+func (o *office) find(ctx context.Context, nameOrID string) (*innkeeper.User, error) {
+	id, err := innkeeper.ParseUserID(nameOrID)
+	if err == nil {
+		user, err := o.User(ctx, id)
+		if !errors.Is(err, innkeeper.ErrNotFound) {
+			return user, err
+		}
+	}
+	user, err := o.UserByUsername(ctx, nameOrID)
+	if errors.Is(err, innkeeper.ErrNotFound) {
+		return nil, hint(fmt.Errorf("there is no user %q", nameOrID), "innkeeper user list shows all of them")
+	}
+	return user, err
+}

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain lets the test binary be the command, for scripts and for the other
+// tests: "innkeeper" in $PATH is this program running main.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"innkeeper": main})
+}
+
+// TestScript runs the stories in testdata/script. Beyond the commands of
+// testscript they use those in commands, below. $ADDR is a free address and $URL
+// the server on it.
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Cmds:                commands,
+		Setup: func(env *testscript.Env) error {
+			addr := freeAddr()
+			env.Setenv("ADDR", addr)
+			env.Setenv("URL", "http://localhost:"+addr[strings.LastIndex(addr, ":")+1:])
+			env.Values[lastAnswer{}] = new([]byte)
+			env.Values[halfRequest{}] = new(net.Conn)
+			return nil
+		},
+	})
+}
+
+// commands are those of the stories:
+//
+//	ready                       waits until the server at $URL answers
+//	exits CODE PROGRAM ARG...   runs a program that must end with this code
+//	http STATUS METHOD PATH [BODY] [NAME: VALUE]...
+//	                            calls the server; its answer is stdout
+//	capture MEMBER NAME         takes a member of the last answer: session.id
+//	same-json VALUE             compares stdout with a value
+//	begin METHOD PATH BODY      sends a request but for its last byte
+//	refused                     checks that nobody can connect any more
+//	finish STATUS               sends that byte and reads the answer
+var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
+	"ready":     ready,
+	"exits":     exits,
+	"http":      httpCommand,
+	"capture":   capture,
+	"same-json": sameJSON,
+	"begin":     begin,
+	"refused":   refused,
+	"finish":    finish,
+}
+
+type (
+	lastAnswer  struct{}
+	halfRequest struct{}
+)
+
+// ports counts the ports that were given out.
+var ports atomic.Int32
+
+// freeAddr returns an address for a server. Its port is below those that the
+// system gives to clients, so that nobody takes it between two starts of the
+// server, and most likely not one of another run of these tests.
+func freeAddr() string {
+	first := 18000 + os.Getpid()%500*24
+	for {
+		addr := "127.0.0.1:" + strconv.Itoa(first+int(ports.Add(1)))
+		listener, err := net.Listen("tcp", addr)
+		if err == nil {
+			listener.Close()
+			return addr
+		}
+	}
+}
+
+func ready(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Check(waitReady(ts.Getenv("URL")))
+}
+
+// waitReady waits until the server at a URL is ready.
+func waitReady(serverURL string) error {
+	var last error
+	for range 500 {
+		resp, err := http.Get(serverURL + "/readyz")
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+			err = errors.New(resp.Status)
+		}
+		last = err
+		time.Sleep(20 * time.Millisecond)
+	}
+	return fmt.Errorf("server is not ready: %w", last)
+}
+
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d\n%s%s", got, want, ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+	}
+}
+
+func httpCommand(ts *testscript.TestScript, _ bool, args []string) {
+	status, method, path, rest := args[0], args[1], args[2], args[3:]
+	body := ""
+	if len(rest) > 0 && (rest[0] == "" || strings.HasPrefix(rest[0], "{")) {
+		body, rest = rest[0], rest[1:]
+	}
+	req, err := http.NewRequest(method, ts.Getenv("URL")+path, strings.NewReader(body))
+	ts.Check(err)
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for _, header := range rest {
+		name, value, _ := strings.Cut(header, ": ")
+		req.Header.Set(name, value)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	answered(ts, resp, status)
+}
+
+// answered checks the status of an answer, shows it and keeps it for capture.
+func answered(ts *testscript.TestScript, resp *http.Response, status string) {
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	for name, values := range resp.Header {
+		for _, value := range values {
+			fmt.Fprintf(ts.Stdout(), "%s: %s\n", name, value)
+		}
+	}
+	fmt.Fprintf(ts.Stdout(), "%s\n", answer)
+	*ts.Value(lastAnswer{}).(*[]byte) = answer
+	if strconv.Itoa(resp.StatusCode) != status {
+		ts.Fatalf("status %d, want %s: %s", resp.StatusCode, status, answer)
+	}
+}
+
+func capture(ts *testscript.TestScript, _ bool, args []string) {
+	answer := json.RawMessage(*ts.Value(lastAnswer{}).(*[]byte))
+	for _, member := range strings.Split(args[0], ".") {
+		var object map[string]json.RawMessage
+		ts.Check(json.Unmarshal(answer, &object))
+		answer = object[member]
+	}
+	var text string
+	if json.Unmarshal(answer, &text) != nil {
+		text = string(answer)
+	}
+	ts.Setenv(args[1], text)
+}
+
+func sameJSON(ts *testscript.TestScript, _ bool, args []string) {
+	var got, want any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &got))
+	ts.Check(json.Unmarshal([]byte(args[0]), &want))
+	if !reflect.DeepEqual(got, want) {
+		ts.Fatalf("got %v\nwant %v", got, want)
+	}
+}
+
+func begin(ts *testscript.TestScript, _ bool, args []string) {
+	addr, err := url.Parse(ts.Getenv("URL"))
+	ts.Check(err)
+	conn, err := net.Dial("tcp", addr.Host)
+	ts.Check(err)
+	ts.Defer(func() { conn.Close() })
+	ts.Check(conn.SetDeadline(time.Now().Add(20 * time.Second)))
+	body := args[2]
+	_, err = fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		args[0], args[1], addr.Host, len(body), body[:len(body)-1])
+	ts.Check(err)
+	time.Sleep(100 * time.Millisecond) // for the server to read the head
+	*ts.Value(halfRequest{}).(*net.Conn) = conn
+	ts.Setenv("LAST_BYTE", body[len(body)-1:])
+}
+
+func refused(ts *testscript.TestScript, _ bool, _ []string) {
+	addr := ts.Getenv("ADDR")
+	for range 200 {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			return
+		}
+		conn.Close()
+		time.Sleep(20 * time.Millisecond)
+	}
+	ts.Fatalf("the server still accepts connections")
+}
+
+func finish(ts *testscript.TestScript, _ bool, args []string) {
+	conn := *ts.Value(halfRequest{}).(*net.Conn)
+	_, err := io.WriteString(conn, ts.Getenv("LAST_BYTE"))
+	ts.Check(err)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	ts.Check(err)
+	answered(ts, resp, args[0])
+}
+
+// TestNearest keeps the suggestions sensible.
+func TestNearest(t *testing.T) {
+	known := []string{"access-ttl", "session-ttl", "listen", "alg"}
+	for name, want := range map[string]string{
+		"access-tll": "access-ttl", "acces-ttl": "access-ttl", "sesion-ttl": "session-ttl",
+		"lisen": "listen", "algo": "alg", "metrics-listen": "", "x": "",
+	} {
+		if got := nearest(name, known); got != want {
+			t.Errorf("nearest(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
+
+// TestPrintable keeps strangers from writing to the terminal.
+func TestPrintable(t *testing.T) {
+	var out bytes.Buffer
+	writeRow(&out, "Ada's phone", "\x1b[31mred\ttab", "")
+	if got, want := out.String(), "Ada's phone\t\ufffd[31mred\ufffdtab\t-\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

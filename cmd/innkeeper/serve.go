@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/innkeeper-auth/innkeeper"
+	"github.com/innkeeper-auth/innkeeper/accesstoken"
+	"github.com/innkeeper-auth/innkeeper/httpapi"
+)
+
+type serveCommand struct {
+	Listen               string    `default:"127.0.0.1:8080" help:"host and port to listen on"`
+	TLSTerminatedByProxy bool      `help:"a proxy in front speaks https: allows --listen on addresses that others can reach"`
+	TrustedProxy         []network `placeholder:"CIDR" help:"network of proxies whose X-Forwarded-For is believed; may repeat"`
+	Data                 dataFlags `embed:""`
+	LogLevel             string    `enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error; text on a terminal, JSON otherwise"`
+
+	Issuer         string        `group:"sessions" placeholder:"URL" help:"public URL, the iss of every token; http://localhost and the port of --listen by default"`
+	Audience       []string      `group:"sessions" placeholder:"AUD" help:"aud of every access token, the issuer by default; may repeat"`
+	Alg            string        `group:"sessions" enum:"ES256,RS256,EdDSA" default:"ES256" help:"ES256, RS256 or EdDSA, for signing keys made from now on"`
+	AccessTTL      time.Duration `group:"sessions" default:"15m" help:"life of an access token, 5s to 1h"`
+	RefreshIdleTTL time.Duration `group:"sessions" default:"336h" help:"how long a refresh token may lie unused"`
+	SessionTTL     time.Duration `group:"sessions" default:"720h" help:"end of a session, counted from the sign-in"`
+	RefreshLeeway  time.Duration `group:"sessions" default:"0s" help:"forgive a repeated refresh without an idempotency key for so long; a theft inside it goes unseen"`
+
+	AllowedOrigin []string `group:"browsers" placeholder:"ORIGIN" help:"web origin whose pages may call with credentials, like https://app.example.com; may repeat"`
+	CookieScope   string   `group:"browsers" enum:"path,host" default:"path" help:"path: the refresh cookie goes to /auth only; host: if this server has a host of its own"`
+
+	Signup    string        `group:"passwords" enum:"closed,open" default:"closed" help:"open: anyone can create a user; closed: only you"`
+	Passwords passwordFlags `embed:"" group:"passwords"`
+}
+
+// Help is shown above the flags.
+func (*serveCommand) Help() string {
+	return `It needs no configuration on one machine: the first start creates the data directory, with a database and a root key. It speaks plain http, so it listens on this machine only, unless it is told that a proxy in front of it does TLS.`
+}
+
+// Validate refuses flags that do not go together. Kong calls it.
+func (s *serveCommand) Validate() error {
+	host, _, err := net.SplitHostPort(s.Listen)
+	switch {
+	case err != nil:
+		return usage(fmt.Errorf("--listen %s: give host and port", s.Listen), "for example 127.0.0.1:8080")
+	case !isLoopback(host) && !s.TLSTerminatedByProxy:
+		return usage(fmt.Errorf("--listen %s would carry passwords and tokens over the network in plain http", s.Listen),
+			"listen on 127.0.0.1, or, if a proxy in front speaks https, say so with --tls-terminated-by-proxy")
+	case s.TLSTerminatedByProxy && s.Issuer == "":
+		return usage(errors.New("--tls-terminated-by-proxy needs --issuer"), "give the URL by which browsers reach the proxy, like --issuer https://auth.example.com")
+	case s.AccessTTL == 0 || s.RefreshIdleTTL == 0 || s.SessionTTL == 0:
+		// Zero is "the default" to the packages below, and a mistake here.
+		return usage(errors.New("--access-ttl, --refresh-idle-ttl and --session-ttl cannot be zero"), "leave them out for the defaults")
+	}
+	return s.Passwords.check()
+}
+
+// isLoopback reports whether a host is this machine and nothing else. A name
+// other than localhost may be anything.
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}
+
+// Run serves until the context ends.
+func (s *serveCommand) Run(ctx context.Context, std *stdio) (err error) {
+	log := newLogger(std.err, s.LogLevel)
+	listener, err := listen(ctx, s.Listen)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = listener.Close() }() // the server has closed it already, if it got that far
+	if s.Issuer == "" {
+		s.Issuer = localURL(listener)
+	}
+	d, err := s.Data.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.close()) }()
+	if d.newRootKey != "" {
+		log.Info("created a root key: keep a copy of it, apart from backups of the database", "file", d.newRootKey)
+	}
+	handler, err := s.handler(ctx, d, log)
+	if err != nil {
+		return err
+	}
+	if err := s.Data.rememberIssuer(s.Issuer); err != nil {
+		return err
+	}
+	s.warn(log)
+
+	stopSweeping := sweepPeriodically(ctx, d.stores(), log)
+	defer stopSweeping()
+	log.Info("listening", "url", "http://"+listener.Addr().String(), "issuer", s.Issuer, "version", currentVersion().Version)
+	return serveUntilDone(ctx, listener, handler, shutdownTimeout, log)
+}
+
+// handler is the API over an authority.
+func (s *serveCommand) handler(ctx context.Context, d *data, log *slog.Logger) (http.Handler, error) {
+	authority, err := innkeeper.Open(ctx, innkeeper.Config{
+		Issuer:   s.Issuer,
+		Audience: s.Audience,
+		Stores:   d.stores(),
+		RootKeys: d.roots,
+		Clock:    time.Now,
+		Policy: innkeeper.Policy{
+			AccessTTL: s.AccessTTL, IdleTTL: s.RefreshIdleTTL, SessionTTL: s.SessionTTL, RefreshLeeway: s.RefreshLeeway,
+		},
+		Algorithm:      accesstoken.Algorithm(s.Alg),
+		Passwords:      s.Passwords.hashing(),
+		PasswordPolicy: s.Passwords.policy(),
+		SignupOpen:     s.Signup == "open",
+		Observe:        logEvents(log),
+	})
+	if err != nil {
+		return nil, err
+	}
+	proxies := make([]netip.Prefix, len(s.TrustedProxy))
+	for i, proxy := range s.TrustedProxy {
+		proxies[i] = proxy.Prefix
+	}
+	api, err := httpapi.New(httpapi.Config{
+		Authority:      authority,
+		Version:        currentVersion().Version,
+		CookieScope:    httpapi.CookieScope(s.CookieScope),
+		AllowedOrigins: s.AllowedOrigin,
+		TrustedProxies: proxies,
+		Logger:         log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return logRequests(log, api), nil
+}
+
+// warn tells of settings that work and are probably not meant.
+func (s *serveCommand) warn(log *slog.Logger) {
+	issuer, err := url.Parse(s.Issuer)
+	if err == nil && issuer.Scheme == "http" && !isLoopback(issuer.Hostname()) {
+		log.Warn("the issuer is plain http: browsers keep no refresh cookie of it", "issuer", s.Issuer)
+	}
+	if s.RefreshLeeway > 0 {
+		log.Warn("a stolen refresh token goes unnoticed within the leeway, for clients without idempotency keys", "refresh_leeway", s.RefreshLeeway.String())
+	}
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, hint(fmt.Errorf("another program listens on %s", address), "choose another port: --listen 127.0.0.1:8081")
+	}
+	return listener, err
+}
+
+// localURL is how a browser on this machine reaches a listener.
+func localURL(listener net.Listener) string {
+	addr, ok := listener.Addr().(*net.TCPAddr)
+	if !ok {
+		return ""
+	}
+	return "http://localhost:" + strconv.Itoa(addr.Port)
+}
+
+// shutdownTimeout bounds how long a request that has begun may take to finish
+// when the server stops: as long as one handler may work, and some more to send.
+const shutdownTimeout = 15 * time.Second
+
+// serveUntilDone serves until the context ends, and then finishes what has begun,
+// within a limit.
+func serveUntilDone(ctx context.Context, listener net.Listener, handler http.Handler, limit time.Duration, log *slog.Logger) error {
+	server := httpapi.NewServer(listener.Addr().String(), handler)
+	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	log.Info("stopping: requests that have begun are finished")
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	if err := server.Shutdown(bounded); err != nil {
+		log.Warn("cut off requests that did not finish in time", "limit", limit.String())
+		_ = server.Close() // nothing is left to lose
+	}
+	log.Info("stopped")
+	return nil
+}
+
+// network is a network in CIDR notation, or the address of one machine.
+type network struct{ netip.Prefix }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (n *network) UnmarshalText(text []byte) error {
+	if addr, err := netip.ParseAddr(string(text)); err == nil {
+		n.Prefix = netip.PrefixFrom(addr, addr.BitLen())
+		return nil
+	}
+	prefix, err := netip.ParsePrefix(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is no network like 10.0.0.0/8", text)
+	}
+	n.Prefix = prefix
+	return nil
+}
