@@ -423,13 +423,13 @@ func TestRefreshRows(t *testing.T) {
 	}
 	for name, test := range map[string]func(t *testing.T, s stay){
 		"1 malformed": func(_ *testing.T, s stay) {
-			_, err := s.Refresh(ctx, innkeeper.RefreshRequest{RefreshToken: "ikr_", Delivery: innkeeper.DeliverByBody})
+			_, err := s.Refresh(ctx, innkeeper.RefreshRequest{RefreshTokens: []string{"ikr_"}, Delivery: innkeeper.DeliverByBody})
 			s.want(err, innkeeper.ErrRefreshTokenInvalid)
 		},
 		"1 wrong delivery": func(t *testing.T, s stay) {
 			before := s.row(s.chain[1].Session.ID)
 			for _, way := range []innkeeper.Delivery{innkeeper.DeliverByCookie, "", "carrier pigeon"} {
-				_, err := s.Refresh(ctx, innkeeper.RefreshRequest{RefreshToken: s.chain[current].RefreshToken.Reveal(), Delivery: way})
+				_, err := s.Refresh(ctx, innkeeper.RefreshRequest{RefreshTokens: []string{s.chain[current].RefreshToken.Reveal()}, Delivery: way})
 				s.want(err, innkeeper.ErrRefreshTokenInvalid)
 			}
 			unchanged(s, before)
@@ -546,13 +546,13 @@ func TestReuseIsRecordedOnce(t *testing.T) {
 	owner := innkeeper.Client{Addr: netip.MustParseAddr("192.0.2.7"), UserAgent: "Mosaic"}
 	thief := innkeeper.Client{Addr: netip.MustParseAddr("203.0.113.9"), UserAgent: strings.Repeat("x", 300)}
 	_, err := i.Refresh(ctx, innkeeper.RefreshRequest{
-		RefreshToken: first.RefreshToken.Reveal(), Delivery: innkeeper.DeliverByBody, Key: ownKey(first), Client: owner,
+		RefreshTokens: []string{first.RefreshToken.Reveal()}, Delivery: innkeeper.DeliverByBody, Key: ownKey(first), Client: owner,
 	})
 	i.must(err)
 	before := len(i.events())
 	for range 3 {
 		_, err := i.Refresh(ctx, innkeeper.RefreshRequest{
-			RefreshToken: first.RefreshToken.Reveal(), Delivery: innkeeper.DeliverByBody, Client: thief,
+			RefreshTokens: []string{first.RefreshToken.Reveal()}, Delivery: innkeeper.DeliverByBody, Client: thief,
 		})
 		if err == nil {
 			t.Fatal("a dead token gave tokens")
@@ -723,7 +723,7 @@ func TestRefreshOverAStoreThatDoesNotAnswer(t *testing.T) {
 		gone, cancel := context.WithCancel(ctx)
 		cancel()
 		_, err := i.Refresh(gone, innkeeper.RefreshRequest{
-			RefreshToken: second.RefreshToken.Reveal(), Delivery: innkeeper.DeliverByBody, Key: ownKey(second),
+			RefreshTokens: []string{second.RefreshToken.Reveal()}, Delivery: innkeeper.DeliverByBody, Key: ownKey(second),
 		})
 		i.want(err, innkeeper.ErrUnavailable)
 		i.want(err, context.Canceled)
@@ -1734,7 +1734,7 @@ func TestForgedTokensReachNoStore(t *testing.T) {
 	for name, token := range forgeries {
 		i.tap.forget()
 		_, err := i.Refresh(ctx, innkeeper.RefreshRequest{
-			RefreshToken: token, Delivery: innkeeper.DeliverByCookie, Key: keyFor("forger", 1),
+			RefreshTokens: []string{token}, Delivery: innkeeper.DeliverByCookie, Key: keyFor("forger", 1),
 		})
 		if !errors.Is(err, innkeeper.ErrRefreshTokenInvalid) {
 			t.Errorf("refresh with a token %s: %v", name, err)

@@ -556,7 +556,7 @@ func (b *rulebook) checkAuthority(p position, generation int, key keyName, want 
 	b.must(b.store.CreateSession(ctx, innkeeper.Birth{Session: before}))
 	b.clock.now = b.at(p)
 	grant, err := b.Refresh(ctx, innkeeper.RefreshRequest{
-		RefreshToken: b.tokens[generation].Reveal(), Delivery: innkeeper.DeliverByBody, Key: b.key(key),
+		RefreshTokens: []string{b.tokens[generation].Reveal()}, Delivery: innkeeper.DeliverByBody, Key: b.key(key),
 	})
 	after := *b.inn.row(before.ID)
 	right := false

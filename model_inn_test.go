@@ -178,7 +178,7 @@ func (i *inn) caller(grant *innkeeper.Grant) *innkeeper.Caller {
 // try presents the refresh token of a grant.
 func (i *inn) try(grant *innkeeper.Grant, key innkeeper.IdempotencyKey) (*innkeeper.Grant, error) {
 	return i.Refresh(ctx, innkeeper.RefreshRequest{
-		RefreshToken: grant.RefreshToken.Reveal(), Delivery: grant.Session.Delivery, Key: key,
+		RefreshTokens: []string{grant.RefreshToken.Reveal()}, Delivery: grant.Session.Delivery, Key: key,
 	})
 }
 

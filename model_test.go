@@ -303,7 +303,7 @@ func (w *world) serve(t *rapid.T, r *request) (*innkeeper.Grant, error) {
 		}
 	}
 	grant, err := w.Refresh(ctx, innkeeper.RefreshRequest{
-		RefreshToken: l.token(r.generation).text, Delivery: r.delivery, Key: key,
+		RefreshTokens: []string{l.token(r.generation).text}, Delivery: r.delivery, Key: key,
 	})
 	if got := said(grant, err, before); got != want {
 		t.Fatalf("generation %d of %d, key %q: the server says %s (%v), the ledger %s", r.generation, before, r.key, got, err, want)

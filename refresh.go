@@ -11,10 +11,12 @@ import (
 
 // RefreshRequest is one try at a refresh.
 type RefreshRequest struct {
-	RefreshToken string         // as presented
-	Delivery     Delivery       // how it came
-	Key          IdempotencyKey // zero value: none was sent
-	Client       Client
+	// RefreshTokens are those presented. A browser sends several when another site
+	// of its domain has tossed a cookie in: see [Authority.PickRefreshToken].
+	RefreshTokens []string
+	Delivery      Delivery       // how they came
+	Key           IdempotencyKey // zero value: none was sent
+	Client        Client
 }
 
 // maxRefreshTries bounds how often a swap that did not match is decided anew. A
@@ -26,15 +28,18 @@ const maxRefreshTries = 3
 // conditional write and no read before it; only when the write matched nothing
 // is the session read and the decision table asked.
 //
-// It returns [ErrRefreshTokenInvalid], [ErrRefreshTokenExpired],
+// It returns [ErrRefreshTokenInvalid], [ErrRefreshTokenAmbiguous], [ErrRefreshTokenExpired],
 // [ErrRefreshTokenReused], [ErrRefreshSuperseded], a [*GenerationMismatchError],
 // a [*SessionEndedError], or an error that matches [ErrUnavailable], after which
 // the client must try again with the same token and key: the outcome is unknown.
 func (a *Authority) Refresh(ctx context.Context, req RefreshRequest) (*Grant, error) {
 	now := a.now()
 	p := Presentation{Delivery: req.Delivery, Key: req.Key}
-	if token, err := ParseRefreshToken(a.roots, req.RefreshToken); err == nil {
+	switch token, err := a.pick(req.RefreshTokens); {
+	case err == nil:
 		p.Token = &token
+	case errors.Is(err, ErrRefreshTokenAmbiguous):
+		return nil, err
 	}
 	if verdict, decided := screen(p, now); decided {
 		return nil, refusal(p, verdict)

@@ -24,7 +24,7 @@ func (a *API) refresh(ctx context.Context, in *refreshInput) (*tokensOutput, err
 		return nil, err
 	}
 	req := innkeeper.RefreshRequest{Key: key, Client: clientOf(ctx)}
-	req.RefreshToken, req.Delivery, err = a.presented(in.Cookie, in.Body)
+	req.RefreshTokens, req.Delivery, err = a.presented(in.Cookie, in.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -35,22 +35,21 @@ func (a *API) refresh(ctx context.Context, in *refreshInput) (*tokensOutput, err
 	return a.tokens(grant, false), nil
 }
 
-// presented returns the one refresh token of a request and how it came. Two
-// ways at once are refused before anything is consumed.
-func (a *API) presented(cookieHeader string, body *refreshBody) (string, innkeeper.Delivery, error) {
+// presented returns the refresh tokens of a request and how they came. Two ways
+// at once are refused before anything is consumed.
+func (a *API) presented(cookieHeader string, body *refreshBody) ([]string, innkeeper.Delivery, error) {
 	cookies := a.cookies.read(cookieHeader)
 	inBody := body != nil && body.RefreshToken != ""
 	switch {
 	case inBody && len(cookies) > 0:
-		return "", "", newProblem(http.StatusBadRequest, codeInvalidRequest,
+		return nil, "", newProblem(http.StatusBadRequest, codeInvalidRequest,
 			"the request carries a refresh cookie and a refresh_token in its body; send one")
 	case inBody:
-		return body.RefreshToken, innkeeper.DeliverByBody, nil
+		return []string{body.RefreshToken}, innkeeper.DeliverByBody, nil
 	case len(cookies) == 0:
-		return "", "", missingRefreshToken()
+		return nil, "", missingRefreshToken()
 	}
-	token, err := a.authority.PickRefreshToken(cookies)
-	return token, innkeeper.DeliverByCookie, err
+	return cookies, innkeeper.DeliverByCookie, nil
 }
 
 func missingRefreshToken() *Problem {

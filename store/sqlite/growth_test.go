@@ -119,7 +119,7 @@ func TestRefreshesDoNotGrowTheStore(t *testing.T) {
 
 	eachOf(clients, sessions, func(i int) {
 		for range refreshes {
-			grant, err := authority.Refresh(ctx, innkeeper.RefreshRequest{RefreshToken: tokens[i], Delivery: innkeeper.DeliverByBody})
+			grant, err := authority.Refresh(ctx, innkeeper.RefreshRequest{RefreshTokens: []string{tokens[i]}, Delivery: innkeeper.DeliverByBody})
 			if err != nil {
 				t.Error(err)
 				return
