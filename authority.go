@@ -114,11 +114,15 @@ func (a *Authority) Issuer() string { return a.issuer }
 // JWKS returns the public signing keys as a JWK Set (RFC 7517 section 5).
 func (a *Authority) JWKS() []byte { return a.keys.JWKS() }
 
-// Ready reports whether the store answers and keys can sign. Its error matches
+// Ready reports whether the stores answer and keys can sign. Its error matches
 // [ErrUnavailable].
 func (a *Authority) Ready(ctx context.Context) error {
 	if _, err := a.stores.RootKeys.RootKeyChecks(ctx); err != nil {
 		return unavailable(fmt.Errorf("ask the store: %w", err))
+	}
+	// Sessions may live elsewhere. Nobody has the zero ID.
+	if _, _, err := a.stores.Sessions.Session(ctx, SessionID{}); err != nil && !errors.Is(err, ErrNotFound) {
+		return unavailable(fmt.Errorf("ask the store of sessions: %w", err))
 	}
 	return nil
 }

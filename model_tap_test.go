@@ -60,7 +60,7 @@ func (t *tap) on(s innkeeper.Stores) innkeeper.Stores {
 	return innkeeper.Stores{
 		Sessions: tappedSessions{t, s.Sessions}, Users: tappedUsers{t, s.Users}, Roles: tappedRoles{t, s.Roles},
 		Events: tappedEvents{t, s.Events}, Revocations: tappedRevocations{t, s.Revocations},
-		RootKeys: tappedRootKeys{t, s.RootKeys}, Keys: tappedKeys{t, s.Keys},
+		RootKeys: tappedRootKeys{t, s.RootKeys}, Issuer: tappedIssuer{t, s.Issuer}, Keys: tappedKeys{t, s.Keys},
 	}
 }
 
@@ -183,6 +183,10 @@ func (s tappedRevocations) Revocations(ctx context.Context, after int64, limit i
 	return tapped(s.tap, "Revocations", func() ([]innkeeper.Revocation, error) { return s.store.Revocations(ctx, after, limit) })
 }
 
+func (s tappedRevocations) Revoke(ctx context.Context, entry innkeeper.Revocation, event innkeeper.Event) error {
+	return tappedWrite(s.tap, "Revoke", func() error { return s.store.Revoke(ctx, entry, event) })
+}
+
 func (s tappedRevocations) SweepRevocations(ctx context.Context, before time.Time, limit int) (int, error) {
 	return tapped(s.tap, "SweepRevocations", func() (int, error) { return s.store.SweepRevocations(ctx, before, limit) })
 }
@@ -198,6 +202,19 @@ func (s tappedRootKeys) RootKeyChecks(ctx context.Context) ([]rootkey.Check, err
 
 func (s tappedRootKeys) AddRootKeyChecks(ctx context.Context, checks []rootkey.Check) error {
 	return tappedWrite(s.tap, "AddRootKeyChecks", func() error { return s.store.AddRootKeyChecks(ctx, checks) })
+}
+
+type tappedIssuer struct {
+	tap   *tap
+	store innkeeper.IssuerStore
+}
+
+func (s tappedIssuer) Issuer(ctx context.Context) (string, error) {
+	return tapped(s.tap, "Issuer", func() (string, error) { return s.store.Issuer(ctx) })
+}
+
+func (s tappedIssuer) SetIssuer(ctx context.Context, issuer string) error {
+	return tappedWrite(s.tap, "SetIssuer", func() error { return s.store.SetIssuer(ctx, issuer) })
 }
 
 type tappedKeys struct {

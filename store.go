@@ -34,6 +34,7 @@ type Stores struct {
 	Events      EventStore
 	Revocations RevocationStore
 	RootKeys    RootKeyStore
+	Issuer      IssuerStore
 	Keys        keyring.Store
 }
 
@@ -65,7 +66,8 @@ type SessionStore interface {
 	Sessions(ctx context.Context, query SessionQuery) ([]Session, error)
 
 	// SweepSessions deletes at most limit sessions that ended or expired before the
-	// given time, and returns how many it deleted.
+	// given time, and returns how many it deleted. Several nodes may sweep at once. A
+	// store that lets go of sessions by itself has nothing to do.
 	SweepSessions(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
@@ -116,6 +118,10 @@ type RevocationStore interface {
 	// Revocations returns at most limit entries with a greater Seq than after, in
 	// that order. A reader who has seen an entry never sees a smaller one appear.
 	Revocations(ctx context.Context, after int64, limit int) ([]Revocation, error)
+	// Revoke appends an entry that belongs to no write of another role, and the event
+	// with it. If the feed holds an entry of that kind and ID already, it writes
+	// nothing, which is fine: whoever was told once need not be told again.
+	Revoke(ctx context.Context, entry Revocation, event Event) error
 	// SweepRevocations deletes at most limit session and user entries that were
 	// written before the given time, and returns how many it deleted.
 	SweepRevocations(ctx context.Context, before time.Time, limit int) (int, error)
@@ -127,6 +133,15 @@ type RootKeyStore interface {
 	RootKeyChecks(ctx context.Context) ([]rootkey.Check, error)
 	// AddRootKeyChecks adds check values; those that are known already are fine.
 	AddRootKeyChecks(ctx context.Context, checks []rootkey.Check) error
+}
+
+// IssuerStore remembers for which issuer the store is served. It goes into the
+// revocation entries, so that commands beside a server have to know it.
+type IssuerStore interface {
+	// Issuer returns what was set last; empty for a store that is new.
+	Issuer(ctx context.Context) (string, error)
+	// SetIssuer replaces the issuer.
+	SetIssuer(ctx context.Context, issuer string) error
 }
 
 // Birth is a new session and all that is written with it.

@@ -51,8 +51,13 @@ func (f *adminFlags) openOffice(ctx context.Context, d *data, passwords password
 	// Nothing is signed here, so the keys are thrown away: the first server creates
 	// those that count, with its own --alg.
 	stores.Keys = memory.New().Stores().Keys
+	issuer, err := f.issuer(ctx, stores.Issuer)
+	if err != nil {
+		_ = d.close() // the first error says more
+		return nil, err
+	}
 	authority, err := innkeeper.Open(ctx, innkeeper.Config{
-		Issuer:         f.issuer(),
+		Issuer:         issuer,
 		Stores:         stores,
 		RootKeys:       d.roots,
 		Clock:          time.Now,
@@ -66,14 +71,19 @@ func (f *adminFlags) openOffice(ctx context.Context, d *data, passwords password
 	return &office{Authority: authority, data: d}, nil
 }
 
-func (f *adminFlags) issuer() string {
+// issuer is the one that the server has: it goes into the revocation entries.
+func (f *adminFlags) issuer(ctx context.Context, store innkeeper.IssuerStore) (string, error) {
 	if f.Issuer != "" {
-		return f.Issuer
+		return f.Issuer, nil
 	}
-	if issuer := f.Data.recallIssuer(); issuer != "" {
-		return issuer
+	issuer, err := store.Issuer(ctx)
+	if err != nil {
+		return "", fmt.Errorf("recall issuer: %w", err)
 	}
-	return "http://localhost:8080" // no server has run, so nobody holds a token
+	if issuer == "" {
+		return "http://localhost:8080", nil // no server has run, so nobody holds a token
+	}
+	return issuer, nil
 }
 
 func (o *office) close() error { return o.data.close() }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 
 	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/rootkey"
@@ -25,7 +24,6 @@ type dataFlags struct {
 const (
 	databaseName = "innkeeper.db"
 	rootKeyName  = "root.key"
-	issuerName   = "issuer"
 )
 
 // data is an open data directory.
@@ -177,36 +175,6 @@ func syncDirectory(path string) error {
 		return err
 	}
 	return errors.Join(dir.Sync(), dir.Close())
-}
-
-// The issuer of the server goes into the revocation entries that administrative
-// commands write, so they have to know it without being told each time. The
-// server leaves it in the data directory.
-
-// rememberIssuer notes the issuer for the commands beside the server.
-func (f *dataFlags) rememberIssuer(issuer string) error {
-	if f.recallIssuer() == issuer {
-		return nil
-	}
-	file, err := os.CreateTemp(f.Data, ".issuer-")
-	if err != nil {
-		return fmt.Errorf("remember issuer: %w", err)
-	}
-	defer func() { _ = os.Remove(file.Name()) }()
-	_, err = fmt.Fprintln(file, issuer)
-	if err := errors.Join(err, file.Close()); err != nil {
-		return fmt.Errorf("remember issuer: %w", err)
-	}
-	return os.Rename(file.Name(), filepath.Join(f.Data, issuerName))
-}
-
-// recallIssuer returns the issuer that the server last had, "" if none ran yet.
-func (f *dataFlags) recallIssuer() string {
-	text, err := os.ReadFile(filepath.Join(f.Data, issuerName))
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(text))
 }
 
 // stores returns the database in all its roles.

@@ -67,22 +67,23 @@ func TestRootKeyIsNeverReplaced(t *testing.T) {
 // TestIssuerIsRemembered lets commands write revocations under the issuer of the
 // server, whatever it was.
 func TestIssuerIsRemembered(t *testing.T) {
-	admin := adminFlags{Data: dataFlags{Data: t.TempDir()}}
-	if got := admin.issuer(); got != "http://localhost:8080" {
-		t.Errorf("got %q before any server ran", got)
+	var admin adminFlags
+	store := memory.New()
+	check := func(want string) {
+		t.Helper()
+		if got, err := admin.issuer(t.Context(), store); got != want || err != nil {
+			t.Errorf("got %q, %v; want %q", got, err, want)
+		}
 	}
+	check("http://localhost:8080") // before any server ran
 	for _, issuer := range []string{"https://a.example", "https://b.example", "https://b.example"} {
-		if err := admin.Data.rememberIssuer(issuer); err != nil {
+		if err := rememberIssuer(t.Context(), store, issuer); err != nil {
 			t.Fatal(err)
 		}
-		if got := admin.issuer(); got != issuer {
-			t.Errorf("got %q, want %q", got, issuer)
-		}
+		check(issuer)
 	}
 	admin.Issuer = "https://c.example"
-	if got := admin.issuer(); got != admin.Issuer {
-		t.Errorf("got %q, want the flag's", got)
-	}
+	check(admin.Issuer)
 }
 
 // TestSweep deletes more than a batch of old sessions, and no others.

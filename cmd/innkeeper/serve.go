@@ -93,7 +93,7 @@ func (s *serveCommand) Run(ctx context.Context, std *stdio) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.Data.rememberIssuer(s.Issuer); err != nil {
+	if err := rememberIssuer(ctx, d.stores().Issuer, s.Issuer); err != nil {
 		return err
 	}
 	s.warn(log)
@@ -140,6 +140,18 @@ func (s *serveCommand) handler(ctx context.Context, d *data, log *slog.Logger) (
 		return nil, err
 	}
 	return logRequests(log, api), nil
+}
+
+// rememberIssuer notes the issuer for the commands beside the server.
+func rememberIssuer(ctx context.Context, store innkeeper.IssuerStore, issuer string) error {
+	known, err := store.Issuer(ctx)
+	if err == nil && known != issuer {
+		err = store.SetIssuer(ctx, issuer)
+	}
+	if err != nil {
+		return fmt.Errorf("remember issuer: %w", err)
+	}
+	return nil
 }
 
 // warn tells of settings that work and are probably not meant.

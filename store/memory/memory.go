@@ -25,6 +25,7 @@ type Store struct {
 	revocations []innkeeper.Revocation
 	seq         int64
 	checks      []rootkey.Check
+	issuer      string
 	keys        []keyring.Record
 }
 
@@ -40,7 +41,7 @@ func New() *Store {
 // Stores returns the store in all its roles.
 func (s *Store) Stores() innkeeper.Stores {
 	return innkeeper.Stores{
-		Sessions: s, Users: s, Roles: s, Events: s, Revocations: s, RootKeys: s, Keys: s,
+		Sessions: s, Users: s, Roles: s, Events: s, Revocations: s, RootKeys: s, Issuer: s, Keys: s,
 	}
 }
 
@@ -110,6 +111,21 @@ func (s *Store) Revocations(ctx context.Context, after int64, limit int) ([]innk
 	return page, nil
 }
 
+// Revoke implements [innkeeper.RevocationStore].
+func (s *Store) Revoke(ctx context.Context, entry innkeeper.Revocation, event innkeeper.Event) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	known := func(old innkeeper.Revocation) bool { return old.Kind == entry.Kind && old.ID == entry.ID }
+	if slices.ContainsFunc(s.revocations, known) {
+		return nil
+	}
+	s.log(event)
+	s.revoke(entry)
+	return nil
+}
+
 // SweepRevocations implements [innkeeper.RevocationStore].
 func (s *Store) SweepRevocations(ctx context.Context, before time.Time, limit int) (int, error) {
 	if err := s.lock(ctx); err != nil {
@@ -147,6 +163,25 @@ func (s *Store) AddRootKeyChecks(ctx context.Context, checks []rootkey.Check) er
 			s.checks = append(s.checks, check)
 		}
 	}
+	return nil
+}
+
+// Issuer implements [innkeeper.IssuerStore].
+func (s *Store) Issuer(ctx context.Context) (string, error) {
+	if err := s.lock(ctx); err != nil {
+		return "", err
+	}
+	defer s.mu.Unlock()
+	return s.issuer, nil
+}
+
+// SetIssuer implements [innkeeper.IssuerStore].
+func (s *Store) SetIssuer(ctx context.Context, issuer string) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	s.issuer = issuer
 	return nil
 }
 

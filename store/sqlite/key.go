@@ -33,6 +33,22 @@ func (s *Store) AddRootKeyChecks(ctx context.Context, checks []rootkey.Check) er
 	return wrap("add root key checks", err)
 }
 
+// Issuer implements [innkeeper.IssuerStore].
+func (s *Store) Issuer(ctx context.Context) (string, error) {
+	issuer, _, err := readOne(ctx, s.readers, (*row).text, `select url from issuer where only = 1`)
+	return issuer, wrap("read issuer", err)
+}
+
+// SetIssuer implements [innkeeper.IssuerStore].
+func (s *Store) SetIssuer(ctx context.Context, issuer string) error {
+	const query = `insert into issuer (only, url) values (1, ?) on conflict do update set url = excluded.url`
+	err := s.writer.writeStatement(ctx, func(c *conn) error {
+		_, err := c.exec(query, issuer)
+		return err
+	})
+	return wrap("set issuer", err)
+}
+
 // SigningKeys implements [keyring.Store].
 func (s *Store) SigningKeys(ctx context.Context) ([]keyring.Record, error) {
 	const query = `select key_id, algorithm, state, wrapped, public_jwk, published_at, activated_at, retired_at

@@ -40,6 +40,21 @@ func (r *row) revocation() innkeeper.Revocation {
 	}
 }
 
+// Revoke implements [innkeeper.RevocationStore].
+func (s *Store) Revoke(ctx context.Context, entry innkeeper.Revocation, event innkeeper.Event) error {
+	err := s.writer.write(ctx, func(c *conn) error {
+		known, err := c.one(`select 1 from revocation where kind = ? and id = ?`, string(entry.Kind), entry.ID)
+		if err != nil || known != nil {
+			return err
+		}
+		if err := logEvent(c, event); err != nil {
+			return err
+		}
+		return revoke(c, entry)
+	})
+	return wrap("revoke", err)
+}
+
 // SweepRevocations implements [innkeeper.RevocationStore].
 func (s *Store) SweepRevocations(ctx context.Context, before time.Time, limit int) (int, error) {
 	const query = `delete from revocation where seq in (

@@ -169,8 +169,13 @@ func TestPlans(t *testing.T) {
 	user := newUser("ada", innkeeper.RoleAdmin)
 	session := newSession(user)
 	create(t, stores, user, session)
-	end := innkeeper.Ending{SessionID: session.ID, At: start, Reason: innkeeper.ReasonLogout}
-	change := innkeeper.UserChange{ID: user.ID, IfEpoch: user.Epoch, At: start, NewEpoch: &innkeeper.EpochReplacement{Carry: &session.ID}}
+	revoked := func(id string) innkeeper.Revocation {
+		return innkeeper.Revocation{At: start, Kind: innkeeper.RevokedSession, ID: id}
+	}
+	end := innkeeper.Ending{SessionID: session.ID, At: start, Reason: innkeeper.ReasonLogout, Revocation: revoked("end")}
+	change := innkeeper.UserChange{ID: user.ID, IfEpoch: user.Epoch, At: start, NewEpoch: &innkeeper.EpochReplacement{
+		Carry: &session.ID, Revocation: revoked("change"),
+	}}
 	for name, do := range map[string]func() error{
 		"rotate": func() error {
 			_, _, err := stores.Sessions.RotateSession(ctx, successor(&session, start))
@@ -191,6 +196,8 @@ func TestPlans(t *testing.T) {
 			return err
 		},
 		"revocations":       func() error { _, err := stores.Revocations.Revocations(ctx, 0, 9); return err },
+		"revoke":            func() error { return stores.Revocations.Revoke(ctx, revoked("revoke"), innkeeper.Event{}) },
+		"issuer":            func() error { _, err := stores.Issuer.Issuer(ctx); return err },
 		"sweep revocations": func() error { _, err := stores.Revocations.SweepRevocations(ctx, start, 9); return err },
 		"delete role":       func() error { _ = stores.Roles.DeleteRole(ctx, "clerk", innkeeper.Event{}); return nil },
 	} {

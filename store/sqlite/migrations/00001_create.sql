@@ -92,6 +92,8 @@ create table revocation (
     id   text    not null
 ) strict;
 
+-- What is revoked once stays revoked: nobody has to be told twice.
+create unique index revocation_of on revocation (kind, id);
 create index revocation_by_time on revocation (at) where kind <> 'key';
 
 -- The last seq of the feed, kept apart from it so that a swept feed goes on
@@ -106,6 +108,12 @@ insert into revocation_counter (only, last) values (1, 0);
 create table root_key (
     check_value blob primary key
 ) strict, without rowid;
+
+-- The URL for which the database is served; no row before the first server.
+create table issuer (
+    only integer primary key check (only = 1),
+    url  text    not null
+) strict;
 
 create table signing_key (
     key_id       text primary key,
