@@ -90,19 +90,18 @@ func claimStore(ctx context.Context, store RootKeyStore, ring rootkey.Ring) erro
 	if err != nil {
 		return fmt.Errorf("read root key checks: %w", err)
 	}
-	var missing []rootkey.Check
+	var ours []rootkey.Check
 	for _, key := range ring.All() {
-		if !slices.Contains(known, key.Check()) {
-			missing = append(missing, key.Check())
-		}
+		ours = append(ours, key.Check())
 	}
-	if len(known) > 0 && len(missing) == len(ring.All()) {
+	missing := func(check rootkey.Check) bool { return !slices.Contains(known, check) }
+	if !slices.ContainsFunc(ours, missing) {
+		return nil // as at every start but the first: nothing is written
+	}
+	switch err := store.AddRootKeyChecks(ctx, ours); {
+	case errors.Is(err, ErrWrongRootKey):
 		return ErrWrongRootKey
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	if err := store.AddRootKeyChecks(ctx, missing); err != nil {
+	case err != nil:
 		return fmt.Errorf("remember root keys: %w", err)
 	}
 	return nil

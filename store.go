@@ -59,7 +59,9 @@ type SessionStore interface {
 	Session(ctx context.Context, id SessionID) (Session, *Subject, error)
 
 	// EndSession ends a session and writes the event and the revocation entry. It
-	// returns ErrNoMatch if the session does not exist or has ended.
+	// returns ErrNoMatch if the session does not exist or is over: it has ended, or
+	// its user has been deleted or disabled or has another epoch. What has ended once
+	// is not ended again for another reason.
 	EndSession(ctx context.Context, ending Ending) error
 
 	// Sessions lists a user's live sessions, newest first.
@@ -131,7 +133,9 @@ type RevocationStore interface {
 type RootKeyStore interface {
 	// RootKeyChecks returns the check values; none for a store that is new.
 	RootKeyChecks(ctx context.Context) ([]rootkey.Check, error)
-	// AddRootKeyChecks adds check values; those that are known already are fine.
+	// AddRootKeyChecks adds those check values that are missing. It returns
+	// ErrWrongRootKey if the store has some and none of these: it belongs to others.
+	// Of servers that race for a new store with different keys, one wins.
 	AddRootKeyChecks(ctx context.Context, checks []rootkey.Check) error
 }
 

@@ -158,6 +158,10 @@ func (s *Store) AddRootKeyChecks(ctx context.Context, checks []rootkey.Check) er
 		return err
 	}
 	defer s.mu.Unlock()
+	ours := func(check rootkey.Check) bool { return slices.Contains(checks, check) }
+	if len(s.checks) > 0 && !slices.ContainsFunc(s.checks, ours) {
+		return innkeeper.ErrWrongRootKey
+	}
 	for _, check := range checks {
 		if !slices.Contains(s.checks, check) {
 			s.checks = append(s.checks, check)

@@ -92,6 +92,9 @@ func (s *Store) end(ending innkeeper.Ending) bool {
 	if !ok || session.Ended() {
 		return false
 	}
+	if user, ok := s.users[session.UserID]; !ok || user.Disabled || user.Epoch != session.Epoch {
+		return false
+	}
 	session.SecretHash = innkeeper.SecretHash{}
 	session.EndedAt = ending.At
 	session.Reason = ending.Reason

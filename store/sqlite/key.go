@@ -2,7 +2,9 @@ package sqlite
 
 import (
 	"context"
+	"slices"
 
+	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/accesstoken"
 	"github.com/innkeeper-auth/innkeeper/keyring"
 	"github.com/innkeeper-auth/innkeeper/rootkey"
@@ -23,6 +25,14 @@ func (r *row) check() (check rootkey.Check) {
 func (s *Store) AddRootKeyChecks(ctx context.Context, checks []rootkey.Check) error {
 	const query = `insert into root_key (check_value) values (?) on conflict do nothing`
 	err := s.writer.write(ctx, func(c *conn) error {
+		known, err := all(c, (*row).check, `select check_value from root_key`)
+		if err != nil {
+			return err
+		}
+		ours := func(check rootkey.Check) bool { return slices.Contains(checks, check) }
+		if len(known) > 0 && !slices.ContainsFunc(known, ours) {
+			return innkeeper.ErrWrongRootKey
+		}
 		for _, check := range checks {
 			if _, err := c.exec(query, check[:]); err != nil {
 				return err

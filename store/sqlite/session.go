@@ -191,7 +191,9 @@ func (s *Store) EndSession(ctx context.Context, ending innkeeper.Ending) error {
 
 // endSession ends a session, and returns false if there was none to end.
 func endSession(c *conn, ending *innkeeper.Ending) (bool, error) {
-	const query = `update session set ended_at = ?2, reason = ?3, secret_hash = null where id = ?1 and ended_at is null`
+	const query = `update session set ended_at = ?2, reason = ?3, secret_hash = null
+where id = ?1 and ended_at is null
+    and exists (select 1 from user u where u.number = session.user_number and u.epoch = session.epoch and u.disabled = 0)`
 	ended, err := c.exec(query, ending.SessionID[:], ending.At, string(ending.Reason))
 	if err != nil || ended == 0 {
 		return false, err

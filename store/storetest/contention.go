@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/innkeeper-auth/innkeeper"
+	"github.com/innkeeper-auth/innkeeper/rootkey"
 )
 
 // race runs n copies of f at once and waits for all of them.
@@ -130,6 +131,37 @@ func testEpochMovesOnce(t *testing.T, s *suite) {
 	}
 }
 
+// testOneRootKeyWins lets servers with different root keys start on a new store,
+// two of them with each.
+func testOneRootKeyWins(t *testing.T, s *suite) {
+	const keys = 6
+	var (
+		checks [keys]rootkey.Check
+		errs   [2 * keys]error
+		won    []rootkey.Check
+	)
+	for i := range checks {
+		checks[i] = random[rootkey.Check]()
+	}
+	race(len(errs), func(i int) {
+		errs[i] = s.RootKeys.AddRootKeyChecks(s.ctx(), []rootkey.Check{checks[i%keys]})
+	})
+	for i, check := range checks {
+		switch first, second := errs[i], errs[i+keys]; {
+		case first == nil && second == nil:
+			won = append(won, check)
+		case !errors.Is(first, innkeeper.ErrWrongRootKey) || !errors.Is(second, innkeeper.ErrWrongRootKey):
+			t.Errorf("servers with one key were told %v and %v", first, second)
+		}
+	}
+	stored, err := s.RootKeys.RootKeyChecks(s.ctx())
+	s.must(err)
+	if len(won) != 1 {
+		t.Fatalf("%d root keys won, want 1", len(won))
+	}
+	same(t, stored, won)
+}
+
 // testFeedHasNoHoles follows the feed while sessions end: a follower that has
 // seen entry n must never find a smaller one later.
 func testFeedHasNoHoles(t *testing.T, s *suite) {
@@ -177,4 +209,16 @@ func testFeedHasNoHoles(t *testing.T, s *suite) {
 		t.Fatalf("a follower saw %d entries of %d", len(seen), writers*ends)
 	}
 	same(t, seen, s.feed())
+}
+
+func testRevokeOnce(t *testing.T, s *suite) {
+	entry := innkeeper.Revocation{At: start, Kind: innkeeper.RevokedSession, ID: random[innkeeper.SessionID]().String()}
+	race(16, func(int) {
+		if err := s.Stores.Revocations.Revoke(s.ctx(), entry, event(innkeeper.EventTokenReused, innkeeper.UserID{})); err != nil {
+			t.Error(err)
+		}
+	})
+	if feed, events := s.feed(), s.events(); len(feed) != 1 || len(events) != 1 {
+		t.Fatalf("16 that race wrote %d entries and %d events, want one each", len(feed), len(events))
+	}
 }

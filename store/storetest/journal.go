@@ -80,6 +80,66 @@ func testRevocations(t *testing.T, s *suite) {
 	}
 }
 
+// testRevoke holds the promise on which a store rests that ends a session in two
+// places: whoever tries again tells nobody twice.
+func testRevoke(t *testing.T, s *suite) {
+	ada := s.user("ada")
+	revocation := func(kind innkeeper.RevocationKind, id string, at time.Time) innkeeper.Revocation {
+		return innkeeper.Revocation{At: at, Kind: kind, ID: id}
+	}
+	first := revocation(innkeeper.RevokedSession, random[innkeeper.SessionID]().String(), start)
+	told := event(innkeeper.EventTokenReused, ada.ID)
+	told.Detail = map[string]string{"presented_generation": "3"}
+	before := len(s.events())
+	s.must(s.Stores.Revocations.Revoke(s.ctx(), first, told))
+
+	feed, events := s.feed(), s.events()
+	if len(feed) != 1 || len(events) != before+1 {
+		t.Fatalf("the feed holds %d entries and the log gained %d events, want one each", len(feed), len(events)-before)
+	}
+	first.Seq, told.Seq = feed[0].Seq, events[before].Seq
+	same(t, feed[0], first)
+	same(t, events[before], told)
+	if first.Seq < start.UnixMicro() {
+		t.Fatalf("seq is %d, want at least the microseconds of its time", first.Seq)
+	}
+
+	// What the feed holds is not written again, whatever else is different.
+	again := revocation(first.Kind, first.ID, start.Add(time.Minute))
+	s.must(s.Stores.Revocations.Revoke(s.ctx(), again, event(innkeeper.EventSessionEnded, ada.ID)))
+	same(t, s.feed(), feed)
+	same(t, s.events(), events)
+
+	// Another kind with the same ID is another entry; an event without a kind is none.
+	s.must(s.Stores.Revocations.Revoke(s.ctx(), revocation(innkeeper.RevokedKey, first.ID, start.Add(-time.Hour)), innkeeper.Event{}))
+	session := s.session(ada)
+	s.must(s.Stores.Sessions.EndSession(s.ctx(), ending(session, innkeeper.ReasonLogout)))
+	late := ending(session, innkeeper.ReasonReuse)
+	s.must(s.Stores.Revocations.Revoke(s.ctx(), late.Revocation, late.Event))
+	feed = s.feed()
+	if len(feed) != 3 || feed[1].Seq != feed[0].Seq+1 || feed[1].Kind != innkeeper.RevokedKey || feed[2].ID != session.ID.String() {
+		t.Fatalf("the feed is %+v, want the first, the key and the session", feed)
+	}
+	for _, logged := range s.events() {
+		if logged.Kind == "" || logged.Reason == innkeeper.ReasonReuse {
+			t.Fatalf("the log holds %+v", logged)
+		}
+	}
+}
+
+func testIssuer(t *testing.T, s *suite) {
+	for _, want := range []string{"", "https://auth.example", "https://other.example/auth"} {
+		if want != "" {
+			s.must(s.Stores.Issuer.SetIssuer(s.ctx(), want))
+		}
+		got, err := s.Stores.Issuer.Issuer(s.ctx())
+		s.must(err)
+		if got != want {
+			t.Fatalf("the issuer is %q, want %q", got, want)
+		}
+	}
+}
+
 func testRootKeyChecks(t *testing.T, s *suite) {
 	checks, err := s.RootKeys.RootKeyChecks(s.ctx())
 	s.must(err)
@@ -93,6 +153,13 @@ func testRootKeyChecks(t *testing.T, s *suite) {
 	s.must(err)
 	if len(checks) != 2 {
 		t.Fatalf("the store knows %d root keys, want 2", len(checks))
+	}
+	foreign := random[rootkey.Check]()
+	s.wantErr(s.RootKeys.AddRootKeyChecks(s.ctx(), []rootkey.Check{foreign}), innkeeper.ErrWrongRootKey)
+	checks, err = s.RootKeys.RootKeyChecks(s.ctx())
+	s.must(err)
+	if len(checks) != 2 || slices.Contains(checks, foreign) {
+		t.Fatal("the root key of others was added")
 	}
 }
 

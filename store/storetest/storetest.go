@@ -21,9 +21,16 @@ import (
 	"github.com/innkeeper-auth/innkeeper"
 )
 
+// Trait is what a store does differently from others, and may.
+type Trait string
+
+// LetsGoByItself is the trait of a store that forgets a session some time after it
+// has ended or expired, whether or not anybody sweeps.
+const LetsGoByItself Trait = "lets go of sessions by itself"
+
 // Run tests the stores that open returns. Each call of open must return new,
 // empty ones, which live until the test ends.
-func Run(t *testing.T, open func(t *testing.T) innkeeper.Stores) {
+func Run(t *testing.T, open func(t *testing.T) innkeeper.Stores, traits ...Trait) {
 	tests := []struct {
 		name string
 		run  func(t *testing.T, s *suite)
@@ -34,6 +41,7 @@ func Run(t *testing.T, open func(t *testing.T) innkeeper.Stores) {
 		{"RotateSession/RefusesTheDead", testRotateRefusesTheDead},
 		{"RotateSession/RecentKeys", testRotateRecentKeys},
 		{"EndSession", testEndSession},
+		{"EndSession/Once", testEndSessionOnce},
 		{"Sessions", testSessions},
 		{"SweepSessions", testSweepSessions},
 		{"Users", testUsers},
@@ -43,7 +51,9 @@ func Run(t *testing.T, open func(t *testing.T) innkeeper.Stores) {
 		{"Roles", testRoles},
 		{"Events", testEvents},
 		{"Revocations", testRevocations},
+		{"Revoke", testRevoke},
 		{"RootKeyChecks", testRootKeyChecks},
+		{"Issuer", testIssuer},
 		{"SigningKeys", testSigningKeys},
 		{"CancelledContext", testCancelledContext},
 		{"ClockExtremes", testClockExtremes},
@@ -51,12 +61,14 @@ func Run(t *testing.T, open func(t *testing.T) innkeeper.Stores) {
 		{"Contention/ManySessions", testManySessions},
 		{"Contention/RotateAgainstEnd", testRotateAgainstEnd},
 		{"Contention/EpochMovesOnce", testEpochMovesOnce},
+		{"Contention/OneRootKeyWins", testOneRootKeyWins},
 		{"Contention/FeedHasNoHoles", testFeedHasNoHoles},
+		{"Contention/RevokeOnce", testRevokeOnce},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			test.run(t, &suite{Stores: open(t), t: t})
+			test.run(t, &suite{Stores: open(t), t: t, traits: traits})
 		})
 	}
 }
@@ -64,7 +76,8 @@ func Run(t *testing.T, open func(t *testing.T) innkeeper.Stores) {
 // suite is one test's stores and what it takes to fill them.
 type suite struct {
 	innkeeper.Stores
-	t *testing.T
+	t      *testing.T
+	traits []Trait
 }
 
 // start is a moment with microseconds, which stores must keep.
