@@ -1,8 +1,12 @@
 package load
 
 import (
+	"bufio"
+	"cmp"
 	"context"
+	"crypto/tls"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -10,12 +14,20 @@ import (
 )
 
 // connection is one HTTP/1.1 connection, on which one request follows the other.
-// It is a transport without what a client has above it: there are no cookies, no
-// redirects to follow and no proxy, and the CPU that they would take would be
-// missing to the server under test, which shares it.
+//
+// [http.Transport] keeps two goroutines for each connection, through which every
+// request and every answer is handed on. That takes twice the CPU, which would be
+// missing to the server under test where both share a machine. So the standard
+// library writes the request and reads the answer here, and the client's own
+// goroutine does it. Proxies, redirects, cookies and HTTP/2 are not wanted.
 type connection struct {
-	base      string // in front of the paths of the API
-	transport *http.Transport
+	base   string // in front of the paths of the API
+	dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	addr   string
+	conn   net.Conn // nil: there is none
+	reader *bufio.Reader
+	writer *bufio.Writer
+	usedAt time.Time
 }
 
 const (
@@ -28,15 +40,13 @@ const (
 )
 
 func newConnection(base *url.URL) *connection {
-	var protocols http.Protocols
-	protocols.SetHTTP1(true) // HTTP/2 would cost both sides more for one request at a time
-	return &connection{
-		base: strings.TrimSuffix(base.String(), "/"),
-		transport: &http.Transport{
-			MaxConnsPerHost: 1, MaxIdleConnsPerHost: 1, IdleConnTimeout: maxIdle,
-			DisableCompression: true, Protocols: &protocols,
-		},
+	c := &connection{base: strings.TrimSuffix(base.String(), "/")}
+	c.dial, c.addr = (&net.Dialer{}).DialContext, net.JoinHostPort(base.Hostname(), cmp.Or(base.Port(), "80"))
+	if base.Scheme == "https" {
+		config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+		c.dial, c.addr = (&tls.Dialer{Config: config}).DialContext, net.JoinHostPort(base.Hostname(), cmp.Or(base.Port(), "443"))
 	}
+	return c
 }
 
 // answer is what is needed of one.
@@ -46,7 +56,8 @@ type answer struct {
 	body   []byte
 }
 
-// do sends a request with headers in pairs, and reads the answer.
+// do sends a request with headers in pairs, and reads the answer. The context must
+// have a deadline; it does not end otherwise.
 func (c *connection) do(ctx context.Context, method, path, body string, headers []string) (answer, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, strings.NewReader(body))
 	if err != nil {
@@ -59,13 +70,59 @@ func (c *connection) do(ctx context.Context, method, path, body string, headers 
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	resp, err := c.transport.RoundTrip(req)
-	if err != nil {
+	if err := c.connect(ctx); err != nil {
 		return answer{}, err
+	}
+	a, reusable, err := c.exchange(req)
+	if !reusable {
+		c.close()
+	}
+	c.usedAt = time.Now()
+	return a, err
+}
+
+// connect sees to it that there is a connection, with the deadline of the context.
+func (c *connection) connect(ctx context.Context) error {
+	if c.conn != nil && time.Since(c.usedAt) > maxIdle {
+		c.close()
+	}
+	if c.conn == nil {
+		conn, err := c.dial(ctx, "tcp", c.addr)
+		if err != nil {
+			return err
+		}
+		c.conn, c.reader, c.writer = conn, bufio.NewReader(conn), bufio.NewWriter(conn)
+	}
+	deadline, _ := ctx.Deadline()
+	return c.conn.SetDeadline(deadline)
+}
+
+// exchange returns whether the connection can be used again, too.
+func (c *connection) exchange(req *http.Request) (a answer, reusable bool, err error) {
+	err = req.Write(c.writer)
+	if err == nil {
+		err = c.writer.Flush()
+	}
+	if err != nil {
+		return answer{}, false, err
+	}
+	resp, err := http.ReadResponse(c.reader, req)
+	for err == nil && resp.StatusCode < http.StatusOK { // that was only a hint at the answer
+		resp, err = http.ReadResponse(c.reader, req)
+	}
+	if err != nil {
+		return answer{}, false, err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	return answer{status: resp.StatusCode, header: resp.Header, body: text}, err
+	// At its end a body must say so; one that was too long has not been read.
+	_, end := resp.Body.Read(make([]byte, 1))
+	return answer{status: resp.StatusCode, header: resp.Header, body: text}, err == nil && end == io.EOF && !resp.Close, err
 }
 
-func (c *connection) close() { c.transport.CloseIdleConnections() }
+func (c *connection) close() {
+	if c.conn != nil {
+		_ = c.conn.Close() // what mattered has been read
+		c.conn = nil
+	}
+}
