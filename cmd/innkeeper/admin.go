@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper"
@@ -14,7 +15,7 @@ import (
 // open the same database, and are safe beside it.
 type adminFlags struct {
 	Data   dataFlags   `embed:""`
-	Issuer string      `placeholder:"URL" help:"issuer of the server; the one that last served --data by default"`
+	Issuer string      `placeholder:"URL" help:"issuer of the server; the one that last served the database by default"`
 	Output outputFlags `embed:""`
 }
 
@@ -26,7 +27,7 @@ type office struct {
 
 // open opens the database of a server.
 func (f *adminFlags) open(ctx context.Context, passwords passwordFlags) (*office, error) {
-	d, err := f.Data.openExisting(ctx)
+	d, err := f.Data.openExisting(ctx, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
@@ -35,19 +36,19 @@ func (f *adminFlags) open(ctx context.Context, passwords passwordFlags) (*office
 
 // openOrCreate opens the database of a server that may not have started yet.
 func (f *adminFlags) openOrCreate(ctx context.Context, std *stdio, passwords passwordFlags) (*office, error) {
-	d, err := f.Data.open(ctx)
+	d, err := f.Data.open(ctx, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
 	if d.newRootKey != "" {
 		fmt.Fprintf(std.err, "innkeeper: created %s with a new root key\nhint: keep a copy of %s, apart from backups of the database\n",
-			f.Data.Data, d.newRootKey)
+			f.Data.Place.Data, d.newRootKey)
 	}
 	return f.openOffice(ctx, d, passwords)
 }
 
 func (f *adminFlags) openOffice(ctx context.Context, d *data, passwords passwordFlags) (*office, error) {
-	stores := d.stores()
+	stores := d.stores
 	// Nothing is signed here, so the keys are thrown away: the first server creates
 	// those that count, with its own --alg.
 	stores.Keys = memory.New().Stores().Keys

@@ -4,20 +4,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
 
-	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/rootkey"
-	"github.com/innkeeper-auth/innkeeper/store/sqlite"
 )
 
-// dataFlags say where everything is kept.
+// placeFlags say where everything is kept. A password in a URL belongs into the
+// environment or the file of --config: everybody on a machine sees arguments.
+type placeFlags struct {
+	Data     string   `type:"path" default:"./innkeeper-data" help:"directory of the SQLite database and the root key; created with mode 0700"`
+	Database storeURL `placeholder:"URL" help:"postgres://…, instead of the SQLite database in --data; with a password, set INNKEEPER_DATABASE instead"`
+	Sessions storeURL `placeholder:"URL" help:"redis://… or rediss://…, to keep sessions there and not in the database; with a password, set INNKEEPER_SESSIONS instead"`
+}
+
+func (f *placeFlags) place() place {
+	return place{dir: f.Data, database: f.Database, sessions: f.Sessions}
+}
+
+// dataFlags are placeFlags for those who need the root keys as well.
 type dataFlags struct {
-	Data        string `type:"path" default:"./innkeeper-data" help:"directory of the database and the root key; created with mode 0700"`
-	RootKeyFile string `type:"path" placeholder:"FILE" help:"root keys, one a line, the first one mints; root.key in --data by default"`
+	Place       placeFlags `embed:""`
+	RootKeyFile string     `type:"path" placeholder:"FILE" help:"root keys, one a line, the first one mints; root.key in --data by default"`
 }
 
 // Names in the data directory.
@@ -26,47 +36,65 @@ const (
 	rootKeyName  = "root.key"
 )
 
-// data is an open data directory.
+// data is what a server keeps, open, with its root keys.
 type data struct {
-	store *sqlite.Store
+	*shelf
 	roots rootkey.Ring
 	// newRootKey is the file of the root key if it has just been created.
 	newRootKey string
 }
 
-// open opens the data directory, and creates what a first start needs.
-func (f *dataFlags) open(ctx context.Context) (*data, error) {
-	if err := makeDirectory(f.Data); err != nil {
+// open opens the database, and creates what a first start on one machine needs.
+func (f *dataFlags) open(ctx context.Context, log *slog.Logger) (*data, error) {
+	here := f.Place.place()
+	if err := here.check(hereFlags); err != nil {
 		return nil, err
 	}
-	store, err := sqlite.Open(ctx, sqlite.Config{Path: f.database()})
+	s, err := here.open(ctx, log)
 	if err != nil {
 		return nil, err
 	}
-	d := &data{store: store}
-	if err := d.readRootKeys(ctx, f.rootKeyFile()); err != nil {
-		_ = store.Close() // the first error says more
+	d := &data{shelf: s}
+	err = d.refuseUnfinished(ctx, here)
+	if err == nil {
+		err = d.readRootKeys(ctx, f.rootKeyFile(), here)
+	}
+	if err != nil {
+		_ = s.close() // the first error says more
 		return nil, err
 	}
 	return d, nil
 }
 
 // openExisting is open for commands that make no sense without a server's data.
-func (f *dataFlags) openExisting(ctx context.Context) (*data, error) {
-	if _, err := os.Stat(f.database()); errors.Is(err, fs.ErrNotExist) {
-		return nil, hint(fmt.Errorf("there is no database in %s", f.Data),
-			`--data names the directory that "innkeeper serve" uses`)
+func (f *dataFlags) openExisting(ctx context.Context, log *slog.Logger) (*data, error) {
+	here := f.Place.place()
+	if err := here.check(hereFlags); err != nil {
+		return nil, err
 	}
-	return f.open(ctx)
+	if !here.exists() {
+		return nil, here.missing()
+	}
+	d, err := f.open(ctx, log)
+	if err != nil {
+		return nil, err
+	}
+	known, err := d.stores.RootKeys.RootKeyChecks(ctx)
+	if err == nil && len(known) == 0 {
+		err = hint(fmt.Errorf("there is nothing in the database %s yet", here), `start with "innkeeper serve" or "innkeeper user add"`)
+	}
+	if err != nil {
+		_ = d.close() // the first error says more
+		return nil, err
+	}
+	return d, nil
 }
-
-func (f *dataFlags) database() string { return filepath.Join(f.Data, databaseName) }
 
 func (f *dataFlags) rootKeyFile() string {
 	if f.RootKeyFile != "" {
 		return f.RootKeyFile
 	}
-	return filepath.Join(f.Data, rootKeyName)
+	return filepath.Join(f.Place.Data, rootKeyName)
 }
 
 // posix is false where files have no mode and directories cannot be synced.
@@ -88,84 +116,6 @@ func makeDirectory(path string) error {
 	return nil
 }
 
-// readRootKeys reads the root keys. If the file is missing and the store is
-// empty, this is the first start, and it creates one. Beside a store that is not
-// empty none is ever created: it would belong to nothing in there.
-func (d *data) readRootKeys(ctx context.Context, path string) error {
-	roots, err := readRootKeyFile(path)
-	if !errors.Is(err, fs.ErrNotExist) {
-		d.roots = roots
-		return err
-	}
-	known, err := d.store.Stores().RootKeys.RootKeyChecks(ctx)
-	if err != nil {
-		return fmt.Errorf("read root key checks: %w", err)
-	}
-	if len(known) > 0 {
-		return hint(fmt.Errorf("the root key %s is missing, and the database is not empty", path),
-			"put it back from your backup; a new one would read nothing in this database, so none is created")
-	}
-	switch err := createRootKey(path); {
-	case err == nil:
-		d.newRootKey = path
-	case !errors.Is(err, fs.ErrExist): // another process was faster: its key is ours
-		return hint(fmt.Errorf("create root key: %w", err), "name another file with --root-key-file")
-	}
-	d.roots, err = readRootKeyFile(path)
-	return err
-}
-
-// readRootKeyFile reads root keys that nobody else can read. It looks at the mode
-// of the file that it has opened, so that a symbolic link can show it no other
-// one.
-func readRootKeyFile(path string) (rootkey.Ring, error) {
-	file, err := os.Open(path) //nolint:gosec // the operator names the file
-	if err != nil {
-		return rootkey.Ring{}, fmt.Errorf("root key: %w", err)
-	}
-	defer func() { _ = file.Close() }()
-	info, err := file.Stat()
-	if err != nil {
-		return rootkey.Ring{}, fmt.Errorf("root key: %w", err)
-	}
-	if mode := info.Mode().Perm(); posix && mode&0o077 != 0 {
-		return rootkey.Ring{}, hint(fmt.Errorf("others can read the root key %s (mode %#o)", path, mode), "chmod 600 %s", path)
-	}
-	ring, err := rootkey.ReadRing(file)
-	if err != nil {
-		return rootkey.Ring{}, hint(fmt.Errorf("root key %s: %w", path, err), "put the file back from your backup")
-	}
-	return ring, nil
-}
-
-const rootKeyText = `# The root key of Innkeeper. Keep it secret, keep a copy, and keep that copy apart
-# from backups of the database: together they are everybody's sessions.
-%s
-`
-
-// createRootKey writes a new root key. It appears under its name complete and
-// durable or not at all: a crash must not leave a half-written key, nor a
-// database whose key was lost. An existing file is left alone: [fs.ErrExist].
-func createRootKey(path string) (err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), ".root.key-") // O_EXCL, mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(file.Name()) }()
-	_, err = fmt.Fprintf(file, rootKeyText, rootkey.Generate().Reveal())
-	if err == nil {
-		err = file.Sync()
-	}
-	if err := errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	// Unlike a rename, a link never replaces what is there.
-	if err := os.Link(file.Name(), path); err != nil {
-		return err
-	}
-	return syncDirectory(filepath.Dir(path))
-}
-
 func syncDirectory(path string) error {
 	if !posix {
 		return nil
@@ -176,8 +126,3 @@ func syncDirectory(path string) error {
 	}
 	return errors.Join(dir.Sync(), dir.Close())
 }
-
-// stores returns the database in all its roles.
-func (d *data) stores() innkeeper.Stores { return d.store.Stores() }
-
-func (d *data) close() error { return d.store.Close() }

@@ -9,16 +9,14 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-	"time"
 
-	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/store/memory"
 )
 
 // TestFirstStartsRace starts many servers at once on a directory that does not
 // exist yet: they end up with one root key.
 func TestFirstStartsRace(t *testing.T) {
-	flags := dataFlags{Data: filepath.Join(t.TempDir(), "data")}
+	flags := dataFlags{Place: placeFlags{Data: filepath.Join(t.TempDir(), "data")}}
 	var (
 		wg      sync.WaitGroup
 		mu      sync.Mutex
@@ -27,7 +25,7 @@ func TestFirstStartsRace(t *testing.T) {
 	)
 	for range 8 {
 		wg.Go(func() {
-			d, err := flags.open(t.Context())
+			d, err := flags.open(t.Context(), slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Error(err)
 				return
@@ -45,7 +43,7 @@ func TestFirstStartsRace(t *testing.T) {
 	if len(keys) != 1 || created != 1 {
 		t.Errorf("%d root keys, created by %d, want one by one", len(keys), created)
 	}
-	left, err := filepath.Glob(filepath.Join(flags.Data, ".*"))
+	left, err := filepath.Glob(filepath.Join(flags.Place.Data, ".*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v %v", left, err)
 	}
@@ -61,6 +59,32 @@ func TestRootKeyIsNeverReplaced(t *testing.T) {
 	}
 	if text, err := os.ReadFile(path); string(text) != "precious" {
 		t.Errorf("got %q %v", text, err)
+	}
+}
+
+// TestCredentialsOfSystemd lets the group of a file read it where systemd has put
+// it, and nowhere else.
+func TestCredentialsOfSystemd(t *testing.T) {
+	credentials, elsewhere := t.TempDir(), t.TempDir()
+	t.Setenv("CREDENTIALS_DIRECTORY", credentials+"/")
+	for _, test := range []struct {
+		dir  string
+		mode os.FileMode
+		ok   bool
+	}{
+		{credentials, 0o400, true}, {credentials, 0o440, true}, {credentials, 0o444, false}, {credentials, 0o460, false},
+		{elsewhere, 0o400, true}, {elsewhere, 0o440, false},
+	} {
+		path := filepath.Join(test.dir, fmt.Sprintf("%o", test.mode))
+		if err := createRootKey(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, test.mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readRootKeyFile(path); (err == nil) != test.ok {
+			t.Errorf("mode %#o, beside other credentials %v: got %v", test.mode, test.dir == credentials, err)
+		}
 	}
 }
 
@@ -84,40 +108,4 @@ func TestIssuerIsRemembered(t *testing.T) {
 	}
 	admin.Issuer = "https://c.example"
 	check(admin.Issuer)
-}
-
-// TestSweep deletes more than a batch of old sessions, and no others.
-func TestSweep(t *testing.T) {
-	stores := memory.New().Stores()
-	ctx, now := t.Context(), time.Now()
-	user := innkeeper.User{Subject: innkeeper.Subject{Username: "ada"}, CreatedAt: now, UpdatedAt: now}
-	if err := stores.Users.CreateUser(ctx, user, innkeeper.Event{At: now, Kind: innkeeper.EventUserCreated}); err != nil {
-		t.Fatal(err)
-	}
-	add := func(number int, expires time.Time) innkeeper.SessionID {
-		var id innkeeper.SessionID
-		copy(id[:], fmt.Sprintf("%016d", number))
-		err := stores.Sessions.CreateSession(ctx, innkeeper.Birth{Session: innkeeper.Session{
-			ID: id, Delivery: innkeeper.DeliverByBody, Generation: 1,
-			CreatedAt: expires.Add(-time.Hour), RotatedAt: expires.Add(-time.Hour), RefreshExpiresAt: expires, ExpiresAt: expires,
-		}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return id
-	}
-	kept := add(0, now.Add(-sessionRetention).Add(time.Minute))
-	var old []innkeeper.SessionID
-	for i := range sweepBatch + 1 {
-		old = append(old, add(i+1, now.Add(-sessionRetention).Add(-time.Minute)))
-	}
-	sweep(ctx, stores, now, slog.New(slog.DiscardHandler))
-	if _, _, err := stores.Sessions.Session(ctx, kept); err != nil {
-		t.Errorf("a session within the retention: %v", err)
-	}
-	for _, id := range old {
-		if _, _, err := stores.Sessions.Session(ctx, id); !errors.Is(err, innkeeper.ErrNotFound) {
-			t.Fatalf("session %s: %v, want it swept", id, err)
-		}
-	}
 }

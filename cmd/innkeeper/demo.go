@@ -79,5 +79,5 @@ func (c *demoCommand) Run(ctx context.Context, std *stdio) (err error) {
 	if err != nil {
 		return err
 	}
-	return serveUntilDone(ctx, listener, handler, shutdownTimeout, log)
+	return serveUntilDone(ctx, listener, handler, stopping{limit: shutdownTimeout}, log)
 }

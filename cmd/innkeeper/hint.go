@@ -10,7 +10,9 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/innkeeper-auth/innkeeper"
+	"github.com/innkeeper-auth/innkeeper/keyring"
 	"github.com/innkeeper-auth/innkeeper/password"
+	"github.com/innkeeper-auth/innkeeper/store/postgres"
 	"github.com/innkeeper-auth/innkeeper/store/sqlite"
 )
 
@@ -46,13 +48,13 @@ func report(w io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
+	advice, code := advise(err)
 	if errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted")
 	}
-	fmt.Fprintf(w, "innkeeper: %v\n", err)
-	advice, code := advise(err)
+	fmt.Fprintf(w, "innkeeper: %s\n", withoutPasswords(err.Error()))
 	if advice != "" {
-		fmt.Fprintf(w, "hint: %s\n", advice)
+		fmt.Fprintf(w, "hint: %s\n", withoutPasswords(advice))
 	}
 	return code
 }
@@ -65,7 +67,9 @@ var hints = []struct {
 	{innkeeper.ErrUsernameTaken, `choose another name; "innkeeper user list" shows those that are taken`},
 	{innkeeper.ErrRoleUnknown, `define it first: innkeeper role set NAME PERMISSION…`},
 	{innkeeper.ErrWrongRootKey, "put back the root key that this database was made with; without it nobody's session can be read"},
+	{keyring.ErrUnusable, "give every server of a database the same root key file"},
 	{sqlite.ErrNewerSchema, "run the newest innkeeper that has used this database"},
+	{postgres.ErrNewerSchema, "run the newest innkeeper that has used this database"},
 	{innkeeper.ErrUnavailable, "nothing may have been changed; try again"},
 }
 
@@ -82,6 +86,8 @@ func advise(err error) (advice string, code int) {
 		return hinted.hint, exitFailed
 	case errors.As(err, &input), errors.Is(err, password.ErrParams):
 		return "", exitUsage // its text says what to choose
+	case errors.Is(err, context.Canceled):
+		return "", exitFailed
 	}
 	for _, row := range hints {
 		if errors.Is(err, row.err) {

@@ -1,6 +1,6 @@
 // Command innkeeper serves sign-in sessions, and manages users, roles and
 // sessions beside a running server. It wires and decides nothing: flags become
-// the configuration of packages innkeeper, httpapi and store/sqlite.
+// the configuration of packages innkeeper, httpapi and those in store.
 //
 // One noun, one file. What a command cannot do it says in one line, followed by
 // a hint at what to do instead; see [report].
@@ -36,6 +36,10 @@ type cli struct {
 	User       userCommand       `cmd:"" help:"manage users"`
 	Role       roleCommand       `cmd:"" help:"manage roles"`
 	Session    sessionCommand    `cmd:"" help:"manage sessions"`
+	Rootkey    rootkeyCommand    `cmd:"" help:"make the secret that servers share"`
+	Migrate    migrateCommand    `cmd:"" help:"bring the schema of the database up to date"`
+	Move       moveCommand       `cmd:"" help:"copy everything to another database, and sign nobody out"`
+	Bench      benchCommand      `cmd:"" help:"put a running server under load and measure it"`
 	Version    versionCommand    `cmd:"" help:"say which version this is"`
 	Completion completionCommand `cmd:"" help:"print a completion script for a shell"`
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"reflect"
 	"strconv"
 	"strings"
@@ -20,17 +22,25 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/innkeeper-auth/innkeeper/internal/testengine"
 )
 
 // TestMain lets the test binary be the command, for scripts and for the other
 // tests: "innkeeper" in $PATH is this program running main.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"innkeeper": main})
+	testscript.Main(withEngines{m}, map[string]func(){"innkeeper": main})
 }
+
+// withEngines closes the databases that tests have started.
+type withEngines struct{ m *testing.M }
+
+// Run implements the interface that testscript wants.
+func (e withEngines) Run() int { return testengine.Main(e.m) }
 
 // TestScript runs the stories in testdata/script. Beyond the commands of
 // testscript they use those in commands, below. $ADDR is a free address and $URL
-// the server on it.
+// the server on it; so are $ADDR2 and $URL2, for a second server.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -38,9 +48,11 @@ func TestScript(t *testing.T) {
 		RequireUniqueNames:  true,
 		Cmds:                commands,
 		Setup: func(env *testscript.Env) error {
-			addr := freeAddr()
-			env.Setenv("ADDR", addr)
-			env.Setenv("URL", "http://localhost:"+addr[strings.LastIndex(addr, ":")+1:])
+			for _, suffix := range []string{"", "2"} {
+				addr := freeAddr()
+				env.Setenv("ADDR"+suffix, addr)
+				env.Setenv("URL"+suffix, "http://localhost:"+addr[strings.LastIndex(addr, ":")+1:])
+			}
 			env.Values[lastAnswer{}] = new([]byte)
 			env.Values[halfRequest{}] = new(net.Conn)
 			return nil
@@ -59,6 +71,10 @@ func TestScript(t *testing.T) {
 //	begin METHOD PATH BODY      sends a request but for its last byte
 //	refused                     checks that nobody can connect any more
 //	finish STATUS               sends that byte and reads the answer
+//	postgres NAME [USER]        sets $NAME to the URL of a new PostgreSQL database, and
+//	                            $NAME_USER to the same for another user
+//	sql URL STATEMENT           runs a statement in a PostgreSQL database
+//	redis NAME                  sets $NAME to the URL of an empty Redis database
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"ready":     ready,
 	"exits":     exits,
@@ -68,12 +84,47 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"begin":     begin,
 	"refused":   refused,
 	"finish":    finish,
+	"postgres":  postgresCommand,
+	"sql":       sqlCommand,
+	"redis":     redisCommand,
 }
 
 type (
 	lastAnswer  struct{}
 	halfRequest struct{}
 )
+
+// engineUser starts engines for a script.
+type engineUser struct{ *testscript.TestScript }
+
+// Helper implements [testengine.TB]: a script shows the line that failed anyway.
+func (engineUser) Helper() {}
+
+func postgresCommand(ts *testscript.TestScript, _ bool, args []string) {
+	database, err := testengine.SharedPostgres(engineUser{ts}).CreateDatabase(context.Background())
+	ts.Check(err)
+	ts.Setenv(args[0], database)
+	if len(args) > 1 {
+		ts.Setenv(args[0]+"_USER", strings.Replace(database, "innkeeper@", args[1]+"@", 1))
+	}
+}
+
+func sqlCommand(ts *testscript.TestScript, _ bool, args []string) {
+	psql := filepath.Join(testengine.SharedPostgres(engineUser{ts}).BinDir(), "psql")
+	ts.Check(ts.Exec(psql, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--command="+args[1], args[0]))
+}
+
+// redisDatabases counts the numbered databases that were given out, of which a
+// Redis server has sixteen.
+var redisDatabases atomic.Int32
+
+func redisCommand(ts *testscript.TestScript, _ bool, args []string) {
+	number := redisDatabases.Add(1)
+	if number > 15 {
+		ts.Fatalf("the Redis server has no more databases: share one between scripts")
+	}
+	ts.Setenv(args[0], fmt.Sprintf("%s/%d", testengine.SharedRedis(engineUser{ts}).URL(), number))
+}
 
 // ports counts the ports that were given out.
 var ports atomic.Int32

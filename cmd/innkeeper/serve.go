@@ -16,14 +16,16 @@ import (
 	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/accesstoken"
 	"github.com/innkeeper-auth/innkeeper/httpapi"
+	"github.com/innkeeper-auth/innkeeper/internal/ballast"
 )
 
 type serveCommand struct {
-	Listen               string    `default:"127.0.0.1:8080" help:"host and port to listen on"`
-	TLSTerminatedByProxy bool      `help:"a proxy in front speaks https: allows --listen on addresses that others can reach"`
-	TrustedProxy         []network `placeholder:"CIDR" help:"network of proxies whose X-Forwarded-For is believed; may repeat"`
-	Data                 dataFlags `embed:""`
-	LogLevel             string    `enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error; text on a terminal, JSON otherwise"`
+	Listen               string        `default:"127.0.0.1:8080" help:"host and port to listen on"`
+	TLSTerminatedByProxy bool          `help:"a proxy in front speaks https: allows --listen on addresses that others can reach"`
+	TrustedProxy         []network     `placeholder:"CIDR" help:"network of proxies whose X-Forwarded-For is believed; may repeat"`
+	Data                 dataFlags     `embed:""`
+	LogLevel             string        `enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error; text on a terminal, JSON otherwise"`
+	DrainDelay           time.Duration `default:"0s" help:"how long to answer on while /readyz says 503, before a stop: so that a load balancer sends nobody any more; up to 5m"`
 
 	Issuer         string        `group:"sessions" placeholder:"URL" help:"public URL, the iss of every token; http://localhost and the port of --listen by default"`
 	Audience       []string      `group:"sessions" placeholder:"AUD" help:"aud of every access token, the issuer by default; may repeat"`
@@ -32,6 +34,7 @@ type serveCommand struct {
 	RefreshIdleTTL time.Duration `group:"sessions" default:"336h" help:"how long a refresh token may lie unused"`
 	SessionTTL     time.Duration `group:"sessions" default:"720h" help:"end of a session, counted from the sign-in"`
 	RefreshLeeway  time.Duration `group:"sessions" default:"0s" help:"forgive a repeated refresh without an idempotency key for so long; a theft inside it goes unseen"`
+	Sweep          sweepFlags    `embed:"" group:"sessions"`
 
 	AllowedOrigin []string `group:"browsers" placeholder:"ORIGIN" help:"web origin whose pages may call with credentials, like https://app.example.com; may repeat"`
 	CookieScope   string   `group:"browsers" enum:"path,host" default:"path" help:"path: the refresh cookie goes to /auth only; host: if this server has a host of its own"`
@@ -42,7 +45,7 @@ type serveCommand struct {
 
 // Help is shown above the flags.
 func (*serveCommand) Help() string {
-	return `It needs no configuration on one machine: the first start creates the data directory, with a database and a root key. It speaks plain http, so it listens on this machine only, unless it is told that a proxy in front of it does TLS.`
+	return `It needs no configuration on one machine: the first start creates the data directory, with a database and a root key. With --database any number of servers share one, each with the same root key. It speaks plain http, so it listens on this machine only, unless it is told that a proxy in front of it does TLS.`
 }
 
 // Validate refuses flags that do not go together. Kong calls it.
@@ -60,7 +63,10 @@ func (s *serveCommand) Validate() error {
 		// Zero is "the default" to the packages below, and a mistake here.
 		return usage(errors.New("--access-ttl, --refresh-idle-ttl and --session-ttl cannot be zero"), "leave them out for the defaults")
 	}
-	return s.Passwords.check()
+	if s.DrainDelay < 0 || s.DrainDelay > maxDrainDelay {
+		return usage(fmt.Errorf("--drain-delay %s is out of bounds", s.DrainDelay), "choose 0s to %s: a little more than two checks of your load balancer take", maxDrainDelay)
+	}
+	return errors.Join(s.Sweep.check(), s.Passwords.check())
 }
 
 // isLoopback reports whether a host is this machine and nothing else. A name
@@ -81,7 +87,7 @@ func (s *serveCommand) Run(ctx context.Context, std *stdio) (err error) {
 	if s.Issuer == "" {
 		s.Issuer = localURL(listener)
 	}
-	d, err := s.Data.open(ctx)
+	d, err := s.Data.open(ctx, log)
 	if err != nil {
 		return err
 	}
@@ -89,27 +95,34 @@ func (s *serveCommand) Run(ctx context.Context, std *stdio) (err error) {
 	if d.newRootKey != "" {
 		log.Info("created a root key: keep a copy of it, apart from backups of the database", "file", d.newRootKey)
 	}
-	handler, err := s.handler(ctx, d, log)
+	authority, err := s.authority(ctx, d, log)
 	if err != nil {
 		return err
 	}
-	if err := rememberIssuer(ctx, d.stores().Issuer, s.Issuer); err != nil {
+	handler, err := s.handler(authority, log)
+	if err != nil {
+		return err
+	}
+	if err := rememberIssuer(ctx, d.stores.Issuer, s.Issuer); err != nil {
 		return err
 	}
 	s.warn(log)
 
-	stopSweeping := sweepPeriodically(ctx, d.stores(), log)
+	defer ballast.Load()()
+	stopSweeping := s.Sweep.start(ctx, authority, log)
 	defer stopSweeping()
-	log.Info("listening", "url", "http://"+listener.Addr().String(), "issuer", s.Issuer, "version", currentVersion().Version)
-	return serveUntilDone(ctx, listener, handler, shutdownTimeout, log)
+	here := s.Data.Place.place()
+	log.Info("listening", "url", "http://"+listener.Addr().String(), "issuer", s.Issuer, "version", currentVersion().Version,
+		"database", here.String(), "sessions", here.sessionsString())
+	return serveUntilDone(ctx, listener, handler, stopping{drain: s.DrainDelay, limit: shutdownTimeout}, log)
 }
 
-// handler is the API over an authority.
-func (s *serveCommand) handler(ctx context.Context, d *data, log *slog.Logger) (http.Handler, error) {
-	authority, err := innkeeper.Open(ctx, innkeeper.Config{
+// authority decides over what the data holds.
+func (s *serveCommand) authority(ctx context.Context, d *data, log *slog.Logger) (*innkeeper.Authority, error) {
+	return innkeeper.Open(ctx, innkeeper.Config{
 		Issuer:   s.Issuer,
 		Audience: s.Audience,
-		Stores:   d.stores(),
+		Stores:   d.stores,
 		RootKeys: d.roots,
 		Clock:    time.Now,
 		Policy: innkeeper.Policy{
@@ -121,9 +134,10 @@ func (s *serveCommand) handler(ctx context.Context, d *data, log *slog.Logger) (
 		SignupOpen:     s.Signup == "open",
 		Observe:        logEvents(log),
 	})
-	if err != nil {
-		return nil, err
-	}
+}
+
+// handler is the API over an authority.
+func (s *serveCommand) handler(authority *innkeeper.Authority, log *slog.Logger) (http.Handler, error) {
 	proxies := make([]netip.Prefix, len(s.TrustedProxy))
 	for i, proxy := range s.TrustedProxy {
 		proxies[i] = proxy.Prefix
@@ -181,33 +195,6 @@ func localURL(listener net.Listener) string {
 		return ""
 	}
 	return "http://localhost:" + strconv.Itoa(addr.Port)
-}
-
-// shutdownTimeout bounds how long a request that has begun may take to finish
-// when the server stops: as long as one handler may work, and some more to send.
-const shutdownTimeout = 15 * time.Second
-
-// serveUntilDone serves until the context ends, and then finishes what has begun,
-// within a limit.
-func serveUntilDone(ctx context.Context, listener net.Listener, handler http.Handler, limit time.Duration, log *slog.Logger) error {
-	server := httpapi.NewServer(listener.Addr().String(), handler)
-	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener) }()
-	select {
-	case err := <-failed:
-		return fmt.Errorf("serve: %w", err)
-	case <-ctx.Done():
-	}
-	log.Info("stopping: requests that have begun are finished")
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
-	defer cancel()
-	if err := server.Shutdown(bounded); err != nil {
-		log.Warn("cut off requests that did not finish in time", "limit", limit.String())
-		_ = server.Close() // nothing is left to lose
-	}
-	log.Info("stopped")
-	return nil
 }
 
 // network is a network in CIDR notation, or the address of one machine.

@@ -26,7 +26,7 @@ func TestShutdownIsBounded(t *testing.T) {
 	var logged bytes.Buffer
 	done := make(chan error, 1)
 	go func() {
-		done <- serveUntilDone(ctx, listener, handler, 50*time.Millisecond, slog.New(slog.NewTextHandler(&logged, nil)))
+		done <- serveUntilDone(ctx, listener, handler, stopping{limit: 50 * time.Millisecond}, slog.New(slog.NewTextHandler(&logged, nil)))
 	}()
 	cut := make(chan error, 1)
 	go func() {

@@ -2,37 +2,44 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper"
 )
 
-const (
-	sweepInterval = 5 * time.Minute
-	// sessionRetention is how long an ended session is kept, so that its tokens are
-	// still told why it ended.
-	sessionRetention = 7 * 24 * time.Hour
-	// sweepBatch bounds one write, which everybody's refreshes wait for.
-	sweepBatch = 500
-)
+// sweepFlags say how long what is over is kept.
+type sweepFlags struct {
+	SessionRetention time.Duration `default:"168h" help:"how long a session that has ended is kept, so that its tokens are still told why"`
+	SweepInterval    time.Duration `default:"5m" help:"how often to delete what is older than that; 0 leaves it to other servers of the database"`
+}
 
-// sweepPeriodically deletes what is no longer needed, until the context ends or
-// the returned function is called, which waits for the sweep that has begun.
-func sweepPeriodically(ctx context.Context, stores innkeeper.Stores, log *slog.Logger) (stop func()) {
+func (f *sweepFlags) check() error {
+	if f.SessionRetention <= 0 || f.SweepInterval < 0 {
+		return usage(errors.New("--session-retention has to be positive, and --sweep-interval not negative"), "leave them out for the defaults")
+	}
+	return nil
+}
+
+// start deletes what is no longer needed now and then, until the context ends or
+// the returned function is called, which waits for the batch that has begun.
+func (f *sweepFlags) start(ctx context.Context, authority *innkeeper.Authority, log *slog.Logger) (stop func()) {
+	if f.SweepInterval == 0 {
+		return func() {}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		ticker := time.NewTicker(sweepInterval)
-		defer ticker.Stop()
-		for {
-			sweep(ctx, stores, time.Now(), log)
-			select {
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-			}
+		// Servers that were started together must not march in step: the first sweep
+		// comes at any time within an interval, and the next ones about one later.
+		wait := rand.N(f.SweepInterval) //nolint:gosec // spreads work, and guards nothing
+		for sleep(ctx, wait) {
+			f.sweep(ctx, authority, log)
+			wait = f.SweepInterval*3/4 + rand.N(f.SweepInterval/2+1) //nolint:gosec // the same
 		}
 	}()
 	return func() {
@@ -41,31 +48,23 @@ func sweepPeriodically(ctx context.Context, stores innkeeper.Stores, log *slog.L
 	}
 }
 
-// sweep deletes sessions that ended long ago and revocations that outlived every
-// token they could concern.
-func sweep(ctx context.Context, stores innkeeper.Stores, now time.Time, log *slog.Logger) {
-	sessions, err := inBatches(ctx, func() (int, error) {
-		return stores.Sessions.SweepSessions(ctx, now.Add(-sessionRetention), sweepBatch)
-	})
-	if err == nil {
-		var revocations int
-		revocations, err = inBatches(ctx, func() (int, error) {
-			return stores.Revocations.SweepRevocations(ctx, now.Add(-innkeeper.RevocationRetention), sweepBatch)
-		})
-		log.Debug("swept", "sessions", sessions, "revocations", revocations)
-	}
-	if err != nil && ctx.Err() == nil {
-		log.Warn("could not sweep: trying again later", "error", err)
+// sleep waits, and returns false if the context ends first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
 	}
 }
 
-// inBatches deletes until a batch is not full, and returns how many were deleted.
-func inBatches(ctx context.Context, deleteBatch func() (int, error)) (int, error) {
-	for total := 0; ; {
-		n, err := deleteBatch()
-		total += n
-		if err != nil || n < sweepBatch || ctx.Err() != nil {
-			return total, err
-		}
+func (f *sweepFlags) sweep(ctx context.Context, authority *innkeeper.Authority, log *slog.Logger) {
+	swept, err := authority.Sweep(ctx, innkeeper.SweepPolicy{SessionRetention: f.SessionRetention})
+	if err != nil && ctx.Err() == nil {
+		log.Warn("could not sweep: trying again later", "error", fmt.Sprint(err))
+		return
 	}
+	log.Debug("swept", "sessions", swept.Sessions, "revocations", swept.Revocations)
 }

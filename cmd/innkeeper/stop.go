@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/innkeeper-auth/innkeeper/httpapi"
+)
+
+// shutdownTimeout bounds how long a request that has begun may take to finish
+// when the server stops: as long as one handler may work, and some more to send.
+const shutdownTimeout = 15 * time.Second
+
+// maxDrainDelay is more than any load balancer needs, and less than what somebody
+// who has mistaken the unit would wait for.
+const maxDrainDelay = 5 * time.Minute
+
+// stopping says how a server stops.
+type stopping struct {
+	drain time.Duration // how long it goes on while it says that it is not ready
+	limit time.Duration // of requests that have begun by then
+}
+
+// serveUntilDone serves until the context ends. Then it says that it is not ready,
+// goes on for a while for those who have not noticed yet, accepts nobody else, and
+// finishes what has begun, within a limit.
+func serveUntilDone(ctx context.Context, listener net.Listener, handler http.Handler, how stopping, log *slog.Logger) error {
+	gate := &readiness{next: handler}
+	server := httpapi.NewServer(listener.Addr().String(), gate)
+	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	gate.stopping.Store(true)
+	if how.drain > 0 {
+		log.Info("stopping: not ready any more, and answering on until load balancers have noticed", "drain_delay", how.drain.String())
+		select {
+		case err := <-failed:
+			return fmt.Errorf("serve: %w", err)
+		case <-time.After(how.drain):
+		}
+	}
+	log.Info("stopping: requests that have begun are finished")
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), how.limit)
+	defer cancel()
+	if err := server.Shutdown(bounded); err != nil {
+		log.Warn("cut off requests that did not finish in time", "limit", how.limit.String())
+		_ = server.Close() // nothing is left to lose
+	}
+	log.Info("stopped")
+	return nil
+}
+
+// readiness answers /readyz itself once the server is stopping: whether the store
+// answers does not matter any more.
+type readiness struct {
+	next     http.Handler
+	stopping atomic.Bool
+}
+
+// ServeHTTP implements [http.Handler].
+func (g *readiness) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !g.stopping.Load() || r.URL.Path != "/readyz" || r.Method != http.MethodGet && r.Method != http.MethodHead {
+		g.next.ServeHTTP(w, r)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Retry-After", "1")
+	w.WriteHeader(http.StatusServiceUnavailable)
+	_ = json.NewEncoder(w).Encode(httpapi.Problem{ // who left cannot be told so
+		Type: "about:blank", Title: http.StatusText(http.StatusServiceUnavailable), Status: http.StatusServiceUnavailable,
+		Code: "unavailable", Detail: "this server is stopping; ask another one",
+	})
+}
