@@ -58,8 +58,19 @@ lint: ## check format, vet, linters and go.mod
 	$(LINTER) run ./...
 
 .PHONY: bench
-bench: ## measure refreshes, logins and verification
+bench: test-deps ## measure a refresh on each store, beside the least that it could cost
 	go run ./internal/bench
+
+.PHONY: scale
+scale: test-deps ## the same with 10 million sessions in PostgreSQL, 2 million in SQLite
+	go run ./internal/bench scale
+
+.PHONY: soak
+soak: test-deps ## 3 servers under faults: 200 histories on PostgreSQL, 200 on Redis
+	go run ./internal/soak linearizability --store postgres --histories 200
+	go run ./internal/soak linearizability --store redis --histories 200
+	go run ./internal/soak rolling --store postgres
+	go run ./internal/soak rolling --store redis
 
 .PHONY: demo
 demo: ## run a server with a demo page and a demo user
