@@ -1,0 +1,155 @@
+// Command soak breaks Innkeeper, and looks whether its promises hold:
+//
+//	go run ./internal/soak linearizability --store postgres --histories 200
+//	go run ./internal/soak rolling --store redis --restarts 12
+//	go run ./internal/soak check soak-failures/postgres-129.json
+//
+// It builds the real server, runs three of its processes over one store, and lets
+// clients use them while servers and databases are killed, frozen and cut off.
+//
+// linearizability records what the clients did and were told, and asks porcupine
+// whether the decision table of docs/refresh.md can explain it. The specification
+// is in model.go, the clients are in guest.go, the faults in nemesis.go and the
+// question in checker.go. A history that cannot be explained is written down, with
+// a picture of it, and its seed is printed: the same seed makes the same choices,
+// though never quite the same race. check asks the question once more.
+//
+// rolling restarts the servers one after the other under load, and counts what the
+// clients noticed.
+//
+// The tests of this package are shorter runs of the same, and three stories more:
+// every way in which a store can be away, a restored backup, and checks of the
+// checker itself.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Stdout, os.Args[1:])
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+		os.Exit(1) //nolint:forbidigo // this is a program
+	}
+}
+
+// settings are the flags.
+type settings struct {
+	store     string
+	seed      uint64
+	histories uint64
+	faults    int
+	restarts  int
+	race      bool
+	failures  string
+	files     []string
+}
+
+func run(ctx context.Context, out io.Writer, args []string) error {
+	const usage = "say linearizability, rolling or check"
+	if len(args) == 0 {
+		return errors.New(usage)
+	}
+	var s settings
+	flags := flag.NewFlagSet("soak "+args[0], flag.ContinueOnError)
+	flags.StringVar(&s.store, "store", onPostgres, "sqlite, postgres, or redis: sessions in Redis, all else in PostgreSQL")
+	flags.BoolVar(&s.race, "race", false, "build the server with the race detector")
+	flags.Uint64Var(&s.seed, "seed", rand.Uint64N(1e9), "of the first history, and the next one has the next; at random") //nolint:gosec // it is printed
+	flags.Uint64Var(&s.histories, "histories", 200, "how many histories to record and check")
+	flags.IntVar(&s.faults, "faults", 3, "faults in each history")
+	flags.IntVar(&s.restarts, "restarts", 12, "how many servers to restart, in turn")
+	flags.StringVar(&s.failures, "failures", "soak-failures", "directory for histories that cannot be explained")
+	commands := map[string]func(context.Context, io.Writer, settings) error{
+		"linearizability": linearizability,
+		"rolling":         rolling,
+		"check":           checkAgain,
+	}
+	command, known := commands[args[0]]
+	if !known {
+		return errors.New(usage)
+	}
+	if err := flags.Parse(args[1:]); err != nil {
+		return err
+	}
+	s.files = flags.Args()
+	return command(ctx, out, s)
+}
+
+// withInn runs something over an inn of three nodes, in a directory that goes
+// afterwards.
+func (s settings) withInn(ctx context.Context, do func(*inn) error) (err error) {
+	dir, err := os.MkdirTemp("", "innkeeper-soak-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	var flags []string
+	if s.race {
+		flags = append(flags, "-race")
+	}
+	binary, err := buildInnkeeper(ctx, dir, flags...)
+	if err != nil {
+		return err
+	}
+	i, err := openInn(ctx, innConfig{binary: binary, store: s.store, nodes: 3, dir: dir})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, i.close()) }()
+	return do(i)
+}
+
+var errPromises = errors.New("the promises do not hold")
+
+func linearizability(ctx context.Context, out io.Writer, s settings) error {
+	failures, err := filepath.Abs(s.failures)
+	if err != nil {
+		return err
+	}
+	return s.withInn(ctx, func(i *inn) error {
+		fmt.Fprintf(out, "%s: %d histories from seed %d\n", s.store, s.histories, s.seed)
+		t := trial{
+			store: s.store, nodes: i.urls(), seed: s.seed, histories: s.histories, failures: failures, out: out,
+			strike: strikes(i, s.faults),
+		}
+		f, err := t.run(ctx)
+		fmt.Fprintln(out, f)
+		fmt.Fprintln(out, "answers:", tally(f.answers))
+		if f.bad() {
+			err = errors.Join(err, errPromises)
+		}
+		return errors.Join(err, i.complaints())
+	})
+}
+
+// checkAgain checks histories that were written down.
+func checkAgain(_ context.Context, out io.Writer, s settings) error {
+	var err error
+	for _, file := range s.files {
+		h, readErr := readHistory(file)
+		if readErr != nil {
+			return readErr
+		}
+		v := check(h)
+		fmt.Fprintf(out, "%s: %s\n", file, v)
+		if v != linearizable {
+			lines, reportErr := report(h, filepath.Dir(file))
+			fmt.Fprintf(out, "\t%s\n", strings.Join(lines, "\n\t"))
+			err = errors.Join(errPromises, reportErr)
+		}
+	}
+	return err
+}
