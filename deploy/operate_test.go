@@ -1,0 +1,159 @@
+package deploy_test
+
+import (
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// manual returns a shell block of docs/operate.md: the one after <!-- try: NAME -->.
+func manual(t testing.TB, name string) string {
+	t.Helper()
+	_, after, found := strings.Cut(read(t, "../docs/operate.md"), "<!-- try: "+name+" -->")
+	_, after, open := strings.Cut(after, "```sh\n")
+	block, _, closed := strings.Cut(after, "```")
+	if !found || !open || !closed {
+		t.Fatalf("docs/operate.md has no block %q", name)
+	}
+	return block
+}
+
+// machine is a server on one machine, as the manual has it, with other directories.
+type machine struct {
+	t    testing.TB
+	root string // in place of /
+	node *process
+}
+
+// newMachine installs the binary, and a configuration like the one in the manual.
+func newMachine(t testing.TB) *machine {
+	t.Helper()
+	m := &machine{t: t, root: t.TempDir(), node: &process{t: t, name: "server", addr: freeAddr(t)}}
+	for dir, mode := range map[string]os.FileMode{"etc/innkeeper": 0o700, "var/lib/innkeeper": 0o700, "var/backups": 0o755, "bin": 0o755} {
+		if err := os.MkdirAll(filepath.Join(m.root, dir), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(builtBinary(t), filepath.Join(m.root, "bin/innkeeper")); err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(read(t, "../docs/operate.md"), "```yaml\n")
+	settings, _, _ := strings.Cut(after, "```")
+	if err := os.WriteFile(filepath.Join(m.root, "etc/innkeeper/innkeeper.yaml"), []byte(m.here(settings)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// here moves absolute paths of the manual below the root of the machine.
+func (m *machine) here(text string) string {
+	return strings.NewReplacer("/etc/innkeeper", m.root+"/etc/innkeeper", "/var/lib", m.root+"/var/lib",
+		"/var/backups", m.root+"/var/backups").Replace(text)
+}
+
+// run runs a script like an operator would.
+func (m *machine) run(script, stdin string) string {
+	m.t.Helper()
+	cmd := exec.Command("sh", "-euc", m.here(script))
+	cmd.Dir, cmd.Stdin = m.root, strings.NewReader(stdin)
+	cmd.Env = []string{"PATH=" + filepath.Join(m.root, "bin") + ":" + os.Getenv("PATH")}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		m.t.Fatalf("%s\n%v\n%s", script, err, out)
+	}
+	return string(out)
+}
+
+func (m *machine) start() {
+	m.t.Helper()
+	m.node.launch(exec.Command(builtBinary(m.t), "serve", "--listen", m.node.addr,
+		"--config", filepath.Join(m.root, "etc/innkeeper/innkeeper.yaml")))
+}
+
+func (m *machine) stop() {
+	m.t.Helper()
+	m.node.end(syscall.SIGTERM)
+}
+
+func (m *machine) signIn() *answer {
+	m.t.Helper()
+	a, err := signIn(m.node.addr)
+	return must(m.t, http.StatusOK, a, err)
+}
+
+func (m *machine) refresh(a *answer) *answer {
+	m.t.Helper()
+	next, err := refresh(m.node.addr, a.RefreshToken, newKey(a.Session.Generation))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return next
+}
+
+// TestRootKeyRotation follows the manual, with a session that lives through it.
+func TestRootKeyRotation(t *testing.T) {
+	m := newMachine(t)
+	m.run("innkeeper --config /etc/innkeeper/innkeeper.yaml user add ada --password-stdin", guestPassword)
+	m.start()
+	a := m.signIn()
+	m.stop()
+
+	m.run(manual(t, "rotate 1"), "")
+	m.start()
+	a = must(t, http.StatusOK, m.refresh(a), nil)
+	before := m.signIn() // and is away for a while
+	m.stop()
+
+	m.run(manual(t, "rotate 2"), "")
+	m.start()
+	a = must(t, http.StatusOK, m.refresh(a), nil) // from the old key to the new one
+	must(t, http.StatusOK, m.refresh(a), nil)
+	must(t, http.StatusOK, m.refresh(before), nil)
+	m.stop()
+
+	// The old key is still needed.
+	key := m.run("grep -v '^#' /etc/innkeeper/root.key", "")
+	if strings.Count(key, "\n") != 2 {
+		t.Fatalf("the file has %d keys", strings.Count(key, "\n"))
+	}
+	out := m.run("sed -i '$d' /etc/innkeeper/root.key; ! innkeeper serve --listen 127.0.0.1:0 --config /etc/innkeeper/innkeeper.yaml 2>&1", "")
+	if !strings.Contains(out, "unknown root key") {
+		t.Errorf("without the old key: %s", out)
+	}
+}
+
+// TestRestore follows the manual. A session that was ended after the backup must
+// not come back.
+func TestRestore(t *testing.T) {
+	if _, err := exec.LookPath("sqlite3"); err != nil {
+		t.Skip("sqlite3 is not installed")
+	}
+	m := newMachine(t)
+	m.run("innkeeper --config /etc/innkeeper/innkeeper.yaml user add ada --password-stdin", guestPassword)
+	m.start()
+	refreshed, untouched, ended := m.signIn(), m.signIn(), m.signIn()
+	m.run(manual(t, "backup"), "")
+	refreshed = must(t, http.StatusOK, m.refresh(refreshed), nil)
+	out, err := call("POST", m.node.addr, "/auth/logout", map[string]string{"refresh_token": ended.RefreshToken})
+	must(t, http.StatusNoContent, out, err)
+	opened := m.signIn()
+	m.stop()
+
+	said := m.run(manual(t, "restore"), "")
+	if !strings.Contains(read(t, "../docs/operate.md"), "\n    "+said) {
+		t.Errorf("the manual does not say what it prints: %q", said)
+	}
+	m.start()
+	for name, a := range map[string]*answer{"refreshed": refreshed, "untouched": untouched, "ended": ended, "opened": opened} {
+		got := must(t, http.StatusUnauthorized, m.refresh(a), nil)
+		if got.Code != "session_ended" || name != "opened" && got.Reason != "restored" {
+			t.Errorf("a session that was %s: %v", name, got)
+		}
+	}
+	must(t, http.StatusOK, m.refresh(m.signIn()), nil)
+	m.stop()
+}
