@@ -28,9 +28,11 @@ var mayImport = map[string][]string{
 	// Leaves: they know nothing of us.
 	"rootkey":             {},
 	"password":            {},
+	"internal/ballast":    {},
 	"internal/bearer":     {},
 	"internal/strictjson": {},
 	"internal/load":       {},
+	"internal/testengine": {}, // real servers: for tests and measurements, never for the binary
 
 	// Tokens and keys. Whoever verifies does not link the domain or a store.
 	"accesstoken": {"internal/strictjson"},
@@ -42,7 +44,12 @@ var mayImport = map[string][]string{
 	// Stores keep what the domain and the key ring give them.
 	"store/memory":    {domain, "accesstoken", "keyring", "rootkey"},
 	"store/sqlite":    {domain, "accesstoken", "keyring", "rootkey"},
+	"store/postgres":  {domain, "accesstoken", "keyring", "rootkey"},
+	"store/redis":     {domain},
 	"store/storetest": {domain, "accesstoken", "keyring", "rootkey"},
+
+	// What is between stores knows none in particular.
+	"internal/transfer": {domain, "keyring", "rootkey"},
 
 	// The edge asks the domain and never a store. What it needs of the packages
 	// below are errors and constants.
@@ -55,12 +62,15 @@ var mayImport = map[string][]string{
 	},
 	"internal/demo": {domain, "httpapi", "rootkey", "verify", "web/demo"},
 	"internal/bench": {
-		domain, "accesstoken", "httpapi", "internal/load", "keyring", "password", "rootkey",
-		"store/memory", "store/sqlite", "verify",
+		domain, "accesstoken", "httpapi", "internal/ballast", "internal/load", "internal/testengine",
+		"keyring", "password", "rootkey",
+		"store/memory", "store/postgres", "store/redis", "store/sqlite",
 	},
+	"internal/soak": {"internal/testengine"}, // it sees servers from the outside, like any client
 	"cmd/innkeeper": {
-		domain, "accesstoken", "httpapi", "internal/demo", "keyring", "password", "rootkey",
-		"store/memory", "store/sqlite", "verify",
+		domain, "accesstoken", "httpapi", "internal/ballast", "internal/demo", "internal/load", "internal/transfer",
+		"keyring", "password", "rootkey",
+		"store/memory", "store/postgres", "store/redis", "store/sqlite", "verify",
 	},
 
 	"web/e2e/server": {domain, "httpapi", "rootkey", "store/sqlite", "verify"},
@@ -70,7 +80,7 @@ var mayImport = map[string][]string{
 	// Examples show what anybody can write: the public packages.
 	"examples/*": {
 		domain, "accesstoken", "httpapi", "innkeepertest", "keyring", "password", "rootkey",
-		"store/memory", "store/sqlite", "verify",
+		"store/memory", "store/postgres", "store/redis", "store/sqlite", "verify",
 	},
 }
 
