@@ -128,7 +128,11 @@ func (s scaleSettings) compareSizes(ctx context.Context, out io.Writer, key *roo
 		return err
 	}
 	defer func() { err = errors.Join(err, large.close()) }()
-	fmt.Fprint(out, "\n\n")
+	filled, err := large.engine.size(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, ", %d bytes each, with indexes and a tenth of a user\n\n", filled.bytes/(b.live+b.ended+b.ofMany))
 
 	for range s.rounds {
 		for _, c := range []*crowd{small, large} {
