@@ -10,18 +10,16 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/internal/testengine"
+	"github.com/innkeeper-auth/innkeeper/store/storetest"
 )
 
 // BenchmarkRotate measures refreshes at the store, as durable as they are in
-// production: random ones of 12,800 sessions, whose users have one role each.
+// production.
 //
 // What to compare them with is what pgbench does on the same server with 64
 // clients: one bare conditional UPDATE by primary key, of rows of the same width.
@@ -30,115 +28,30 @@ import (
 func BenchmarkRotate(b *testing.B) {
 	server := durable(b)
 	url := createDatabase(b, server)
-	store, shares, admin := open(b, url), fill(b, url, 64, 12_800), connect(b, url)
-	for _, clients := range []int{1, 16, 64} {
-		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
-			b.ReportAllocs()
-			pages, updates, hot := usage(b, admin)
-			batches, client, engine := store.Batches(), processTime(b), serverTime(b, server)
-			b.ResetTimer()
-			rotateAll(b, store.Stores().Sessions, shares[:clients])
-			b.StopTimer()
-			b.ReportMetric(float64(processTime(b)-client)/float64(b.N)/1e3, "client-µs/op")
+	store, sessions, admin := open(b, url), fill(b, url), connect(b, url)
+	storetest.BenchmarkRotate(b, store.Stores().Sessions, sessions, func(b *testing.B) func() {
+		pages, updates, hot := usage(b, admin)
+		batches, engine := store.Batches(), serverTime(b, server)
+		return func() {
 			b.ReportMetric(float64(serverTime(b, server)-engine)/float64(b.N)/1e3, "server-µs/op")
 			b.ReportMetric(float64(b.N)/float64(store.Batches()-batches), "rotations/batch")
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rotations/s")
 			pagesNow, updatesNow, hotNow := usage(b, admin)
 			b.ReportMetric(float64(hotNow-hot)/float64(max(1, updatesNow-updates)), "hot/update")
 			b.ReportMetric(float64(pagesNow-pages)*8192, "bytes-grown")
-		})
-	}
+		}
+	})
 	b.Run("pgbench", func(b *testing.B) { pgbench(b, server, url) })
 }
 
-// BenchmarkSession measures what a request with an access token costs the store,
-// where it is asked at all.
 func BenchmarkSession(b *testing.B) {
 	url := createDatabase(b, durable(b))
-	store, sessions := open(b, url), fill(b, url, 16, 12_800)[0]
-	var next atomic.Int64
-	b.ReportAllocs()
-	before := processTime(b)
-	b.ResetTimer()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			id := sessions[next.Add(7919)%int64(len(sessions))].ID
-			if _, _, err := store.Stores().Sessions.Session(context.Background(), id); err != nil {
-				b.Error(err)
-				return
-			}
-		}
-	})
-	b.ReportMetric(float64(processTime(b)-before)/float64(b.N)/1e3, "cpu-µs/op")
+	storetest.BenchmarkSession(b, open(b, url).Stores().Sessions, fill(b, url))
 }
 
-// rotateAll makes b.N rotations with one goroutine for each share of sessions.
-func rotateAll(b *testing.B, store innkeeper.SessionStore, shares [][]innkeeper.Session) {
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for _, share := range shares {
-		wg.Go(func() {
-			at := share[0].CreatedAt
-			for i := 0; next.Add(1) <= int64(b.N); i++ {
-				at = at.Add(time.Second)
-				session := &share[i*7919%len(share)]
-				rotated, _, err := store.RotateSession(context.Background(), successor(session, at))
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				*session = rotated
-			}
-		})
-	}
-	wg.Wait()
-}
-
-// fill creates sessions, ten for each user, and deals them out.
-func fill(b *testing.B, url string, shares, sessions int) [][]innkeeper.Session {
+// fill does not wait for the disk at each of its writes.
+func fill(b *testing.B, url string) []innkeeper.Session {
 	b.Helper()
-	stores := open(b, url+"&synchronous_commit=off").Stores()
-	role := innkeeper.Role{Name: "clerk", Permissions: []string{"mail:read", "mail:send", "report:read"}}
-	if err := stores.Roles.SetRole(b.Context(), role, innkeeper.Event{}); err != nil {
-		b.Fatal(err)
-	}
-	dealt := make([][]innkeeper.Session, shares)
-	var wg sync.WaitGroup
-	for share := range shares {
-		wg.Go(func() {
-			var user innkeeper.User
-			for i := range sessions / shares {
-				if i%10 == 0 {
-					user = newUser(fmt.Sprintf("user-%d-%d", share, i), role.Name)
-					if err := stores.Users.CreateUser(b.Context(), user, innkeeper.Event{}); err != nil {
-						b.Error(err)
-						return
-					}
-				}
-				session := newSession(user)
-				if err := stores.Sessions.CreateSession(b.Context(), innkeeper.Birth{Session: session}); err != nil {
-					b.Error(err)
-					return
-				}
-				dealt[share] = append(dealt[share], session)
-			}
-		})
-	}
-	wg.Wait()
-	if b.Failed() {
-		b.FailNow()
-	}
-	return dealt
-}
-
-// processTime is what the process has used of all CPUs.
-func processTime(b *testing.B) time.Duration {
-	b.Helper()
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	return storetest.Fill(b, open(b, url+"&synchronous_commit=off").Stores())
 }
 
 // durable starts a server whose commits survive a power failure.
@@ -182,7 +95,7 @@ update baseline set generation = generation + 1, rotated_at = now() where number
 	}
 	updates := float64((b.N/clients + 1) * clients)
 	used := program.ProcessState.UserTime() + program.ProcessState.SystemTime()
-	b.ReportMetric(float64(used)/updates/1e3, "client-µs/op")
+	b.ReportMetric(float64(used)/updates/1e3, "cpu-µs/op")
 	b.ReportMetric(float64(serverTime(b, server)-engine)/updates/1e3, "server-µs/op")
 	b.ReportMetric(updates/b.Elapsed().Seconds(), "updates/s")
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/internal/testengine"
 	"github.com/innkeeper-auth/innkeeper/store/postgres"
+	"github.com/innkeeper-auth/innkeeper/store/storetest"
 )
 
 // behind opens a store behind a proxy. While that hangs or is slow, what arrives has
@@ -29,12 +30,12 @@ func behind(t *testing.T) (store *postgres.Store, database string, proxy *testen
 	database = newDatabase(t)
 	store = open(t, strings.Replace(database, server.Addr(), proxy.Addr(), 1))
 	// Connections are opened and statements prepared before that.
-	warm := newSession(newUser("nobody"))
+	warm := storetest.NewSession(storetest.NewUser("nobody"))
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
 			for range 4 {
-				_, _, _ = store.Stores().Sessions.RotateSession(t.Context(), successor(&warm, start))
+				_, _, _ = store.Stores().Sessions.RotateSession(t.Context(), storetest.Successor(warm, start))
 			}
 		})
 	}
@@ -52,14 +53,14 @@ func pass(t *testing.T, proxy *testengine.Proxy) {
 // crew creates a user with some sessions.
 func crew(t *testing.T, stores innkeeper.Stores, n int) []innkeeper.Session {
 	t.Helper()
-	user := newUser(fmt.Sprintf("user%d", rand.Int()))
+	user := storetest.NewUser(fmt.Sprintf("user%d", rand.Int()))
 	if err := stores.Users.CreateUser(t.Context(), user, innkeeper.Event{}); err != nil {
 		t.Fatal(err)
 	}
 	sessions := make([]innkeeper.Session, n)
 	var wg sync.WaitGroup
 	for i := range sessions {
-		sessions[i] = newSession(user)
+		sessions[i] = storetest.NewSession(user)
 		wg.Go(func() {
 			if err := stores.Sessions.CreateSession(t.Context(), innkeeper.Birth{Session: sessions[i]}); err != nil {
 				t.Error(err)
@@ -99,7 +100,7 @@ func busy(t *testing.T, store *postgres.Store, sessions []innkeeper.Session) []*
 	var calls []*rotation
 	for i := range postgres.MaxLanes {
 		before := store.Batches()
-		calls = append(calls, begin(t.Context(), store, successor(&sessions[i], start)))
+		calls = append(calls, begin(t.Context(), store, storetest.Successor(sessions[i], start)))
 		eventually(t, "a rotation is sent at once", func() bool { return store.Batches() > before })
 	}
 	return calls
@@ -122,7 +123,7 @@ func TestWhatArrivesMeanwhileIsSentTogether(t *testing.T) {
 	calls := busy(t, store, sessions)
 	before := store.Batches()
 	for i := postgres.MaxLanes; i < len(sessions); i++ {
-		calls = append(calls, begin(t.Context(), store, successor(&sessions[i], start)))
+		calls = append(calls, begin(t.Context(), store, storetest.Successor(sessions[i], start)))
 	}
 	eventually(t, "all are in line", func() bool { return store.Queued() == len(sessions)-postgres.MaxLanes })
 	pass(t, proxy)
@@ -149,7 +150,7 @@ func TestOneSessionManyTimesInTheQueue(t *testing.T) {
 	calls := make(map[innkeeper.SessionID][]*rotation)
 	for i := range 100 {
 		session := &sessions[i%len(sessions)]
-		calls[session.ID] = append(calls[session.ID], begin(t.Context(), store, successor(session, start)))
+		calls[session.ID] = append(calls[session.ID], begin(t.Context(), store, storetest.Successor(*session, start)))
 	}
 	for _, racers := range calls {
 		won := 0
@@ -175,7 +176,7 @@ func TestABadRotationFailsAlone(t *testing.T) {
 	proxy.Hang()
 	calls := busy(t, store, sessions)
 	for i := postgres.MaxLanes; i < len(sessions); i++ {
-		r := successor(&sessions[i], start)
+		r := storetest.Successor(sessions[i], start)
 		switch i {
 		case 7: // PostgreSQL knows no such time, and refuses the statement
 			r.At = time.Date(-5000, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -213,7 +214,7 @@ func TestCallerLeavesBeforeItsTurnOrNotAtAll(t *testing.T) {
 	var under []*rotation
 	for i := range postgres.MaxLanes {
 		before := store.Batches()
-		under = append(under, begin(ctx, store, successor(&sessions[i], start)))
+		under = append(under, begin(ctx, store, storetest.Successor(sessions[i], start)))
 		eventually(t, "a rotation is sent at once", func() bool { return store.Batches() > before })
 	}
 	var queued []*rotation
@@ -222,7 +223,7 @@ func TestCallerLeavesBeforeItsTurnOrNotAtAll(t *testing.T) {
 		if i%2 == 0 {
 			caller = ctx
 		}
-		queued = append(queued, begin(caller, store, successor(&sessions[i], start)))
+		queued = append(queued, begin(caller, store, storetest.Successor(sessions[i], start)))
 	}
 	eventually(t, "all are in line", func() bool { return store.Queued() == len(queued) })
 	cancel()
@@ -264,7 +265,7 @@ func TestCloseFinishesTheQueue(t *testing.T) {
 	proxy.Hang()
 	calls := busy(t, store, sessions)
 	for i := postgres.MaxLanes; i < len(sessions); i++ {
-		calls = append(calls, begin(t.Context(), store, successor(&sessions[i], start)))
+		calls = append(calls, begin(t.Context(), store, storetest.Successor(sessions[i], start)))
 	}
 	eventually(t, "all are in line", func() bool { return store.Queued() == len(sessions)-postgres.MaxLanes })
 	closed := make(chan error, 1)
@@ -309,7 +310,7 @@ func TestTwoStoresDoNotDeadlock(t *testing.T) {
 				mu.Lock()
 				session := sessions[i]
 				mu.Unlock()
-				rotated, _, err := store.RotateSession(t.Context(), successor(&session, start))
+				rotated, _, err := store.RotateSession(t.Context(), storetest.Successor(session, start))
 				switch {
 				case err == nil:
 					won.Add(1)
@@ -357,7 +358,7 @@ func TestALockedRowHoldsUpNobodyElse(t *testing.T) {
 	began := time.Now()
 	var calls []*rotation
 	for i := range sessions {
-		calls = append(calls, begin(t.Context(), store, successor(&sessions[i], start)))
+		calls = append(calls, begin(t.Context(), store, storetest.Successor(sessions[i], start)))
 	}
 	for i, call := range calls[2:] {
 		if err := call.wait(); err != nil {

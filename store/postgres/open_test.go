@@ -6,15 +6,11 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/innkeeper-auth/innkeeper"
-	"github.com/innkeeper-auth/innkeeper/accesstoken"
-	"github.com/innkeeper-auth/innkeeper/keyring"
 	"github.com/innkeeper-auth/innkeeper/store/postgres"
+	"github.com/innkeeper-auth/innkeeper/store/storetest"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -66,7 +62,7 @@ grant select, insert, update, delete on all tables in schema public to clerk;
 revoke insert, update, delete on goose_db_version, migration_lock from clerk;
 alter role clerk set default_transaction_read_only = off`)
 	store := open(t, clerk.String())
-	if _, err := work(t.Context(), store.Stores(), "clerk"); err != nil {
+	if _, err := storetest.Work(t.Context(), store.Stores(), "clerk"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -106,92 +102,15 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 func TestCloseIsForGood(t *testing.T) {
-	store := open(t, newDatabase(t))
-	for range 2 {
-		if err := store.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	stores := store.Stores()
-	if _, _, err := stores.Sessions.Session(t.Context(), innkeeper.SessionID{}); !errors.Is(err, postgres.ErrClosed) {
-		t.Errorf("a read: got error %v, want %v", err, postgres.ErrClosed)
-	}
-	if _, _, err := stores.Sessions.RotateSession(t.Context(), innkeeper.Rotation{}); !errors.Is(err, postgres.ErrClosed) {
-		t.Errorf("a rotation: got error %v, want %v", err, postgres.ErrClosed)
-	}
-	if err := stores.Issuer.SetIssuer(t.Context(), "x"); !errors.Is(err, postgres.ErrClosed) {
-		t.Errorf("a write: got error %v, want %v", err, postgres.ErrClosed)
-	}
+	storetest.CloseIsForGood(t, open(t, newDatabase(t)), postgres.ErrClosed)
 }
 
-// Several servers start on a database that is empty, and work on it side by side.
+// Several servers start on a database that is empty.
 func TestOpenAtOnce(t *testing.T) {
-	const servers = 8
 	database := newDatabase(t)
-	var wg sync.WaitGroup
-	var winners atomic.Int32
-	for i := range servers {
-		wg.Go(func() {
-			store, err := postgres.Open(t.Context(), postgres.Config{URL: database})
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			won, err := work(t.Context(), store.Stores(), fmt.Sprintf("server%d", i))
-			if err := errors.Join(err, store.Close()); err != nil {
-				t.Error(err)
-			}
-			if won {
-				winners.Add(1)
-			}
-		})
-	}
-	wg.Wait()
-	stores := open(t, database).Stores()
-	keys, err := stores.Keys.SigningKeys(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(keys) != 2 || keys[0].Wrapped[0] != keys[1].Wrapped[0] || winners.Load() != 1 {
-		t.Errorf("%d of %d servers made the keys, and there are %v", winners.Load(), servers, keys)
-	}
-	users, err := stores.Users.Users(t.Context(), innkeeper.UserQuery{Limit: 1000})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(users) != servers*usersEach {
-		t.Errorf("there are %d users, want %d", len(users), servers*usersEach)
-	}
-}
-
-const usersEach = 10
-
-// work does what a server does when it starts, and then what it is there for. It
-// reports whether its signing keys were the first.
-func work(ctx context.Context, stores innkeeper.Stores, name string) (bool, error) {
-	mark := []byte{name[len(name)-1]}
-	err := stores.Keys.InitSigningKeys(ctx, []keyring.Record{
-		{KeyID: name + "-a", Algorithm: accesstoken.ES256, State: keyring.Published, Wrapped: mark, PublishedAt: start},
-		{KeyID: name + "-b", Algorithm: accesstoken.ES256, State: keyring.Published, Wrapped: mark, PublishedAt: start},
+	storetest.OpenAtOnce(t, func(ctx context.Context) (storetest.Store, error) {
+		return postgres.Open(ctx, postgres.Config{URL: database})
 	})
-	won := err == nil
-	if err != nil && !errors.Is(err, keyring.ErrInitialized) {
-		return false, err
-	}
-	for i := range usersEach {
-		user := newUser(fmt.Sprintf("%s-%d", name, i))
-		if err := stores.Users.CreateUser(ctx, user, innkeeper.Event{At: start, Kind: innkeeper.EventUserCreated}); err != nil {
-			return false, err
-		}
-		session := newSession(user)
-		if err := stores.Sessions.CreateSession(ctx, innkeeper.Birth{Session: session}); err != nil {
-			return false, err
-		}
-		if _, _, err := stores.Sessions.RotateSession(ctx, successor(&session, start)); err != nil {
-			return false, err
-		}
-	}
-	return won, nil
 }
 
 func exec(t testing.TB, conn *pgx.Conn, query string) {

@@ -12,6 +12,7 @@ import (
 	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/internal/testengine"
 	"github.com/innkeeper-auth/innkeeper/store/postgres"
+	"github.com/innkeeper-auth/innkeeper/store/storetest"
 )
 
 // ownServer starts a server that a test may break, with a proxy in front of it.
@@ -66,7 +67,7 @@ func every(t *testing.T, store *postgres.Store, session *innkeeper.Session) []er
 					_, _, err := stores.Sessions.Session(context.Background(), session.ID)
 					return err
 				case 1:
-					_, _, err := stores.Sessions.RotateSession(context.Background(), successor(session, start))
+					_, _, err := stores.Sessions.RotateSession(context.Background(), storetest.Successor(*session, start))
 					if errors.Is(err, innkeeper.ErrNoMatch) { // another of these was first
 						return nil
 					}
@@ -144,7 +145,7 @@ func TestRestartUnderLoad(t *testing.T) {
 				default:
 				}
 				late := back.Load()
-				asked := successor(session, start)
+				asked := storetest.Successor(*session, start)
 				rotated, _, err := store.Stores().Sessions.RotateSession(context.Background(), asked)
 				switch {
 				case err == nil:

@@ -3,7 +3,6 @@ package postgres_test
 import (
 	"errors"
 	"fmt"
-	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,200 +11,9 @@ import (
 
 	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/store/postgres"
+	"github.com/innkeeper-auth/innkeeper/store/storetest"
 	"github.com/jackc/pgx/v5"
 )
-
-// create stores a user and a session of theirs.
-func create(t *testing.T, stores innkeeper.Stores, user innkeeper.User, session innkeeper.Session) {
-	t.Helper()
-	if err := stores.Users.CreateUser(t.Context(), user, innkeeper.Event{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := stores.Sessions.CreateSession(t.Context(), innkeeper.Birth{Session: session}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// What a rotation returns was not read back, but must be what a read would find.
-func TestRotationReturnsWhatIsStored(t *testing.T) {
-	stores := open(t, newDatabase(t)).Stores()
-	user := newUser("ada")
-	session := newSession(user)
-	create(t, stores, user, session)
-	for _, at := range []time.Time{
-		time.Date(2026, 4, 1, 12, 0, 0, 123_456_789, time.FixedZone("", 3600)),
-		time.Date(1969, 12, 31, 23, 59, 59, 999_999_999, time.UTC),
-		time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC),
-	} {
-		rotated, _, err := stores.Sessions.RotateSession(t.Context(), successor(&session, at))
-		if err != nil {
-			t.Fatal(err)
-		}
-		read, _, err := stores.Sessions.Session(t.Context(), session.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !reflect.DeepEqual(rotated, read) {
-			t.Fatalf("rotated %+v\nread    %+v", rotated, read)
-		}
-		session = rotated
-	}
-}
-
-// Whatever people call themselves, their devices and their browsers, it is kept,
-// but for what PostgreSQL cannot keep.
-func TestNamesOfEveryKind(t *testing.T) {
-	stores := open(t, newDatabase(t)).Stores()
-	role := innkeeper.Role{Name: "clerk", Permissions: []string{"mail:read", "mail:send"}}
-	if err := stores.Roles.SetRole(t.Context(), role, innkeeper.Event{}); err != nil {
-		t.Fatal(err)
-	}
-	for i, odd := range []string{
-		"", "a\nb\n", "\t", `\`, `\x00`, `{"a",NULL}`, "@user $1 ?", "ünï☎\U0010FFFF", "nul\x00nul", "\xff\xfe", strings.Repeat("x", 300),
-	} {
-		kept := strings.ReplaceAll(strings.ToValidUTF8(odd, "\uFFFD"), "\x00", "\uFFFD")
-		user := newUser(fmt.Sprint(i, odd), innkeeper.RoleAdmin, "clerk")
-		user.Email = odd
-		session := newSession(user)
-		session.Device, session.Client.UserAgent = odd, odd
-		create(t, stores, user, session)
-		want := user.Subject
-		want.Username, want.Email, want.Permissions = fmt.Sprint(i, kept), kept, role.Permissions
-		rotation := successor(&session, start)
-		rotation.Client.UserAgent = odd
-		rotated, subject, err := stores.Sessions.RotateSession(t.Context(), rotation)
-		if err != nil {
-			t.Fatalf("%q: %v", odd, err)
-		}
-		if !reflect.DeepEqual(subject, want) || rotated.Device != kept || rotated.Client.UserAgent != kept {
-			t.Errorf("%q: rotated %+v of %+v, want %+v", odd, rotated, subject, want)
-		}
-		read, reader, err := stores.Sessions.Session(t.Context(), session.ID)
-		if err != nil || !reflect.DeepEqual(read, rotated) || !reflect.DeepEqual(*reader, want) {
-			t.Errorf("%q: read %+v of %+v, want %+v of %+v, %v", odd, read, *reader, rotated, want, err)
-		}
-		if found, err := stores.Users.UserByUsername(t.Context(), user.Username); err != nil || found.ID != user.ID {
-			t.Errorf("%q: found %s, %v", odd, found.ID, err)
-		}
-		event := innkeeper.Event{At: start, Kind: "odd", Actor: innkeeper.Actor(odd), Detail: map[string]string{"k" + odd: odd}}
-		if err := stores.Events.AppendEvent(t.Context(), event); err != nil {
-			t.Fatalf("%q: %v", odd, err)
-		}
-		logged, err := stores.Events.Events(t.Context(), innkeeper.EventQuery{After: int64(i), Limit: 1})
-		if err != nil || len(logged) != 1 || logged[0].Detail["k"+kept] != kept {
-			t.Errorf("%q: logged %+v, %v", odd, logged, err)
-		}
-	}
-}
-
-// Names of roles, permissions and methods are joined by spaces on the way, so one
-// with a space in it is refused, not torn apart.
-func TestNamesWithSpacesAreRefused(t *testing.T) {
-	stores := open(t, newDatabase(t)).Stores()
-	for _, role := range []innkeeper.Role{
-		{Name: "front desk"},
-		{Name: ""},
-		{Name: "clerk", Permissions: []string{"read mail"}},
-		{Name: "clerk", Permissions: []string{"mail:read\nlog:read"}},
-		{Name: "clerk", Permissions: []string{""}},
-	} {
-		if err := stores.Roles.SetRole(t.Context(), role, innkeeper.Event{}); err == nil {
-			t.Errorf("role %+v was stored", role)
-		}
-	}
-	user := newUser("ada")
-	session := newSession(user)
-	create(t, stores, user, session)
-	session = newSession(user)
-	session.Methods = []string{"pwd otp"}
-	if err := stores.Sessions.CreateSession(t.Context(), innkeeper.Birth{Session: session}); err == nil {
-		t.Error("a session with a torn method was stored")
-	}
-}
-
-// Whoever had a role that was deleted does not have the next one of that name.
-func TestADeletedRoleDoesNotComeBack(t *testing.T) {
-	stores := open(t, newDatabase(t)).Stores()
-	role := innkeeper.Role{Name: "clerk", Permissions: []string{"mail:read"}}
-	user := newUser("ada", "clerk")
-	for range 2 {
-		if err := stores.Roles.SetRole(t.Context(), role, innkeeper.Event{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := stores.Users.CreateUser(t.Context(), user, innkeeper.Event{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := stores.Roles.DeleteRole(t.Context(), "clerk", innkeeper.Event{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := stores.Roles.SetRole(t.Context(), role, innkeeper.Event{}); err != nil {
-		t.Fatal(err)
-	}
-	got, err := stores.Users.User(t.Context(), user.ID)
-	if err != nil || got.Roles != nil || got.Permissions != nil {
-		t.Fatalf("the user has %v %v, %v", got.Roles, got.Permissions, err)
-	}
-}
-
-func TestWhatIsRevokedIsToldOnce(t *testing.T) {
-	stores := open(t, newDatabase(t)).Stores()
-	entry := innkeeper.Revocation{At: start, Kind: innkeeper.RevokedKey, ID: "kid"}
-	event := innkeeper.Event{At: start, Kind: innkeeper.EventRoleSet}
-	var wg sync.WaitGroup
-	for range 16 {
-		wg.Go(func() {
-			if err := stores.Revocations.Revoke(t.Context(), entry, event); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	feed, err := stores.Revocations.Revocations(t.Context(), 0, 100)
-	if err != nil || len(feed) != 1 {
-		t.Errorf("the feed is %v, %v", feed, err)
-	}
-	events, err := stores.Events.Events(t.Context(), innkeeper.EventQuery{Limit: 100})
-	if err != nil || len(events) != 1 {
-		t.Errorf("the log is %v, %v", events, err)
-	}
-}
-
-// A refresh and a logout of all others at the same moment: the calling session
-// lives on, whichever comes first.
-func TestCarryAgainstRotate(t *testing.T) {
-	store := open(t, newDatabase(t))
-	stores := store.Stores()
-	user := newUser("ada")
-	session := newSession(user)
-	create(t, stores, user, session)
-	for range 30 {
-		var wg sync.WaitGroup
-		var rotated innkeeper.Session
-		var rotateErr error
-		wg.Go(func() {
-			rotated, _, rotateErr = stores.Sessions.RotateSession(t.Context(), successor(&session, start))
-		})
-		change := innkeeper.UserChange{ID: user.ID, IfEpoch: user.Epoch, At: start, NewEpoch: &innkeeper.EpochReplacement{
-			Epoch: newUser("").Epoch, Reason: innkeeper.ReasonLogoutEverywhere, Carry: &session.ID,
-			Revocation: innkeeper.Revocation{At: start, Kind: innkeeper.RevokedUser, ID: fmt.Sprintf("%x", user.Epoch)},
-		}}
-		changed, err := stores.Users.ChangeUser(t.Context(), change)
-		wg.Wait()
-		if err != nil || rotateErr != nil && !errors.Is(rotateErr, innkeeper.ErrNoMatch) {
-			t.Fatal(err, rotateErr)
-		}
-		user = changed
-		stored, _, err := stores.Sessions.Session(t.Context(), session.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if stored.Epoch != user.Epoch || rotateErr == nil && stored.SecretHash != rotated.SecretHash {
-			t.Fatalf("the session is %+v, after a rotation to %+v, %v", stored, rotated, rotateErr)
-		}
-		session = stored
-	}
-}
 
 // Several nodes that sweep at once share the work.
 func TestSweepsShareTheWork(t *testing.T) {
@@ -261,7 +69,7 @@ select concat_ws(' ', (select count(*) from session), (select count(*) from user
 		wg.Go(func() {
 			for range rounds {
 				for i := share; i < len(sessions); i += 32 {
-					rotated, _, err := store.Stores().Sessions.RotateSession(t.Context(), successor(&sessions[i], start))
+					rotated, _, err := store.Stores().Sessions.RotateSession(t.Context(), storetest.Successor(sessions[i], start))
 					if err != nil {
 						t.Error(err)
 						return
@@ -332,9 +140,9 @@ func checkPlans(t *testing.T, store *postgres.Store) {
 func everything(t *testing.T, stores innkeeper.Stores) {
 	t.Helper()
 	ctx := t.Context()
-	user := newUser(fmt.Sprint("user", time.Now().UnixNano()), innkeeper.RoleAdmin)
-	session, next, opened := newSession(user), newSession(user), newSession(user)
-	create(t, stores, user, session)
+	user := storetest.NewUser(fmt.Sprint("user", time.Now().UnixNano()), innkeeper.RoleAdmin)
+	session, next, opened := storetest.NewSession(user), storetest.NewSession(user), storetest.NewSession(user)
+	storetest.Create(t, stores, user, session)
 	end := func(s *innkeeper.Session) innkeeper.Ending {
 		return innkeeper.Ending{SessionID: s.ID, At: start, Revocation: innkeeper.Revocation{
 			At: start, Kind: innkeeper.RevokedSession, ID: s.ID.String(),
@@ -342,16 +150,19 @@ func everything(t *testing.T, stores innkeeper.Stores) {
 	}
 	replaced := end(&session)
 	change := innkeeper.UserChange{ID: user.ID, IfEpoch: user.Epoch, At: start, NewEpoch: &innkeeper.EpochReplacement{
-		Epoch: newUser("").Epoch, Carry: &next.ID, Open: &opened,
+		Epoch: storetest.NewUser("").Epoch, Carry: &next.ID, Open: &opened,
 		Revocation: innkeeper.Revocation{At: start, Kind: innkeeper.RevokedUser, ID: user.Epoch.String()},
 	}}
 	opened.Epoch = change.NewEpoch.Epoch
 	remove := innkeeper.UserChange{ID: user.ID, IfEpoch: opened.Epoch, At: start, Delete: true}
 	long := start.Add(-100 * 365 * 24 * time.Hour)
 	for i, do := range []func() error{
-		func() error { _, _, err := stores.Sessions.RotateSession(ctx, successor(&session, start)); return err },
+		func() error {
+			_, _, err := stores.Sessions.RotateSession(ctx, storetest.Successor(session, start))
+			return err
+		},
 		func() error { // and once more alone, since nothing matches
-			_, _, err := stores.Sessions.RotateSession(ctx, successor(&session, start))
+			_, _, err := stores.Sessions.RotateSession(ctx, storetest.Successor(session, start))
 			if errors.Is(err, innkeeper.ErrNoMatch) {
 				return nil
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/internal/testengine"
+	"github.com/innkeeper-auth/innkeeper/store/storetest"
 )
 
 // With appendfsync always, no rotation that was answered is lost when Redis is killed
@@ -52,7 +53,7 @@ func (s *stage) rotateUntilKilled(t *testing.T, server *testengine.Redis, sessio
 	for i := range sessions {
 		wg.Go(func() {
 			for {
-				rotated, _, err := s.Sessions.RotateSession(context.Background(), successor(&sessions[i], sessions[i].RotatedAt.Add(time.Second)))
+				rotated, _, err := s.Sessions.RotateSession(context.Background(), storetest.Successor(sessions[i], sessions[i].RotatedAt.Add(time.Second)))
 				if err != nil {
 					return
 				}

@@ -13,6 +13,7 @@ import (
 	"github.com/innkeeper-auth/innkeeper/internal/testengine"
 	"github.com/innkeeper-auth/innkeeper/store/memory"
 	"github.com/innkeeper-auth/innkeeper/store/redis"
+	"github.com/innkeeper-auth/innkeeper/store/storetest"
 	"github.com/redis/rueidis"
 )
 
@@ -26,7 +27,7 @@ type shelf struct {
 func newShelf(t *testing.T) *shelf {
 	t.Helper()
 	server := testengine.SharedRedis(t)
-	prefix := newUser("").Epoch.String() + ":"
+	prefix := storetest.NewUser("").Epoch.String() + ":"
 	below := memory.New().Stores()
 	store := open(t, redis.Config{URL: server.URL(), KeyPrefix: prefix}, below)
 	return &shelf{stage: &stage{Stores: store.Stores(), below: below}, client: raw(t, server), prefix: prefix}
@@ -73,7 +74,7 @@ func TestIndexComesBack(t *testing.T) {
 	ada := s.user(t, "ada")
 	var sessions []innkeeper.Session
 	for i := range 300 {
-		session := newSession(ada)
+		session := storetest.NewSession(ada)
 		session.CreatedAt = start.Add(time.Duration(i%100) * time.Second)
 		check(t, s.Sessions.CreateSession(t.Context(), birth(session)))
 		sessions = append(sessions, session)
@@ -84,7 +85,7 @@ func TestIndexComesBack(t *testing.T) {
 		t.Fatalf("%d sessions are listed without an index", len(left))
 	}
 	for i, session := range sessions {
-		rotated, _, err := s.Sessions.RotateSession(t.Context(), successor(&session, start.Add(70*time.Minute)))
+		rotated, _, err := s.Sessions.RotateSession(t.Context(), storetest.Successor(session, start.Add(70*time.Minute)))
 		check(t, err)
 		sessions[i] = rotated
 	}
@@ -113,7 +114,7 @@ func TestIndexIsTouchedOncePerHour(t *testing.T) {
 	touched := 0
 	for i := range 24 {
 		s.do(t, "DEL", s.index(ada))
-		rotated, _, err := s.Sessions.RotateSession(t.Context(), successor(&session, start.Add(time.Duration(i)*10*time.Minute)))
+		rotated, _, err := s.Sessions.RotateSession(t.Context(), storetest.Successor(session, start.Add(time.Duration(i)*10*time.Minute)))
 		check(t, err)
 		session = rotated
 		touched += int(s.number(t, "EXISTS", s.index(ada)))
@@ -128,7 +129,7 @@ func TestIndexDropsTheDead(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t)
 	ada := s.user(t, "ada")
-	live, gone, ended, young := s.session(t, ada), s.session(t, ada), newSession(ada), newSession(ada)
+	live, gone, ended, young := s.session(t, ada), s.session(t, ada), storetest.NewSession(ada), storetest.NewSession(ada)
 	s.do(t, "DEL", s.key(gone))
 	check(t, s.Sessions.CreateSession(t.Context(), birth(ended)))
 	entries := s.number(t, "ZCARD", s.index(ada))
@@ -161,7 +162,7 @@ func TestIndexOfManySignInsStaysSmall(t *testing.T) {
 	ada := s.user(t, "ada")
 	var sessions []innkeeper.Session
 	for day := range 200 {
-		session := newSession(ada)
+		session := storetest.NewSession(ada)
 		session.CreatedAt = start.Add(time.Duration(day) * 24 * time.Hour)
 		session.RotatedAt = session.CreatedAt
 		session.ExpiresAt = session.CreatedAt.Add(30 * 24 * time.Hour)
@@ -188,7 +189,7 @@ func TestLogoutEverywhereOfManySessions(t *testing.T) {
 	for range 64 {
 		wg.Go(func() {
 			for range many / 64 {
-				if err := s.Sessions.CreateSession(context.Background(), innkeeper.Birth{Session: newSession(ada)}); err != nil {
+				if err := s.Sessions.CreateSession(context.Background(), innkeeper.Birth{Session: storetest.NewSession(ada)}); err != nil {
 					t.Error(err)
 					return
 				}
@@ -208,7 +209,7 @@ func TestLogoutEverywhereOfManySessions(t *testing.T) {
 		t.Fatalf("it changed Redis: %d entries of %d are left", now, entries)
 	}
 	ada.Epoch = change.NewEpoch.Epoch
-	fresh := newSession(ada)
+	fresh := storetest.NewSession(ada)
 	fresh.CreatedAt = start.Add(-time.Hour) // behind all the others
 	check(t, s.Sessions.CreateSession(t.Context(), birth(fresh)))
 	for _, what := range []string{"first", "second"} {
@@ -233,7 +234,7 @@ func TestIndexOrderAtTheEndsOfTime(t *testing.T) {
 		time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), time.UnixMicro(-1).UTC(), time.Unix(0, 0).UTC(), start,
 		time.UnixMicro(1<<53 + 1).UTC(), time.UnixMicro(1<<53 + 2).UTC(), time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC),
 	} {
-		session := newSession(ada)
+		session := storetest.NewSession(ada)
 		session.CreatedAt = at
 		check(t, s.Sessions.CreateSession(t.Context(), birth(session)))
 		want = append([]innkeeper.Session{session}, want...)
@@ -263,7 +264,7 @@ func TestEveryKeyExpires(t *testing.T) {
 		at = at.Add(time.Duration(random.IntN(int(2 * time.Hour))))
 		switch pick := pickOne(alive); {
 		case pick == nil || random.IntN(8) == 0:
-			session := newSession(ada)
+			session := storetest.NewSession(ada)
 			session.CreatedAt, session.RotatedAt = at, at
 			session.ExpiresAt = at.Add(time.Duration(random.IntN(72)) * time.Hour).Truncate(time.Second)
 			session.RefreshExpiresAt = at.Add(time.Duration(random.IntN(72)) * time.Hour).Truncate(time.Second)
@@ -284,7 +285,7 @@ func TestEveryKeyExpires(t *testing.T) {
 		case random.IntN(40) == 0:
 			ada = s.moveEpoch(t, ada, pick, alive, random.IntN(2) == 0)
 		default:
-			r := successor(pick, at)
+			r := storetest.Successor(*pick, at)
 			r.RefreshExpiresAt = at.Add(time.Duration(random.IntN(72)) * time.Hour).Truncate(time.Second)
 			rotated, _, err := s.Sessions.RotateSession(t.Context(), r)
 			check(t, err)
@@ -322,7 +323,7 @@ func (s *shelf) moveEpoch(t *testing.T, user innkeeper.User, pick *innkeeper.Ses
 	change := newEpoch(user)
 	next := *pick
 	if !carry {
-		next = newSession(user)
+		next = storetest.NewSession(user)
 		next.CreatedAt, next.RotatedAt, next.RefreshExpiresAt = pick.RotatedAt, pick.RotatedAt, pick.RotatedAt.Add(72*time.Hour)
 	}
 	next.Epoch = change.NewEpoch.Epoch

@@ -10,6 +10,7 @@ import (
 	"github.com/innkeeper-auth/innkeeper/internal/testengine"
 	"github.com/innkeeper-auth/innkeeper/store/memory"
 	"github.com/innkeeper-auth/innkeeper/store/redis"
+	"github.com/innkeeper-auth/innkeeper/store/storetest"
 )
 
 // These tests stop a write between two of its steps: SQL fails before or after it
@@ -88,14 +89,14 @@ func (f faultyRevocations) Revoke(ctx context.Context, entry innkeeper.Revocatio
 
 func (s *stage) user(t *testing.T, name string) innkeeper.User {
 	t.Helper()
-	user := newUser(name)
+	user := storetest.NewUser(name)
 	check(t, s.Users.CreateUser(t.Context(), user, innkeeper.Event{}))
 	return user
 }
 
 func (s *stage) session(t *testing.T, user innkeeper.User) innkeeper.Session {
 	t.Helper()
-	session := newSession(user)
+	session := storetest.NewSession(user)
 	check(t, s.Sessions.CreateSession(t.Context(), birth(session)))
 	return session
 }
@@ -117,7 +118,7 @@ func ending(session innkeeper.Session, reason innkeeper.Reason) innkeeper.Ending
 
 func newEpoch(user innkeeper.User) innkeeper.UserChange {
 	at := start.Add(time.Hour)
-	next := newUser("").Epoch
+	next := storetest.NewUser("").Epoch
 	return innkeeper.UserChange{ID: user.ID, IfEpoch: user.Epoch, At: at, NewEpoch: &innkeeper.EpochReplacement{
 		Epoch: next, Reason: innkeeper.ReasonLogoutEverywhere,
 		Revocation: innkeeper.Revocation{At: at, Kind: innkeeper.RevokedUser, ID: user.Epoch.String()},
@@ -158,7 +159,7 @@ func unknown(t testing.TB, err error) {
 // lives rotates a session, and returns it as it is then.
 func (s *stage) lives(t *testing.T, session innkeeper.Session) innkeeper.Session {
 	t.Helper()
-	rotated, _, err := s.Sessions.RotateSession(t.Context(), successor(&session, session.RotatedAt.Add(time.Minute)))
+	rotated, _, err := s.Sessions.RotateSession(t.Context(), storetest.Successor(session, session.RotatedAt.Add(time.Minute)))
 	if err != nil {
 		t.Fatalf("the session is dead: %v", err)
 	}
@@ -172,7 +173,7 @@ func (s *stage) lives(t *testing.T, session innkeeper.Session) innkeeper.Session
 
 func (s *stage) dead(t *testing.T, session innkeeper.Session) {
 	t.Helper()
-	_, _, err := s.Sessions.RotateSession(t.Context(), successor(&session, session.RotatedAt.Add(time.Minute)))
+	_, _, err := s.Sessions.RotateSession(t.Context(), storetest.Successor(session, session.RotatedAt.Add(time.Minute)))
 	wantErr(t, err, innkeeper.ErrNoMatch)
 }
 
@@ -198,7 +199,7 @@ func TestRotationConsumesNothingWithoutSQL(t *testing.T) {
 	s := newStage(t, testengine.SharedRedis(t).URL())
 	session := s.session(t, s.user(t, "ada"))
 	s.faults["User"] = before
-	_, _, err := s.Sessions.RotateSession(t.Context(), successor(&session, start))
+	_, _, err := s.Sessions.RotateSession(t.Context(), storetest.Successor(session, start))
 	wantErr(t, err, errSQL)
 	unknown(t, err)
 	delete(s.faults, "User")
@@ -212,7 +213,7 @@ func TestCreateSessionWithoutSQL(t *testing.T) {
 	old := s.session(t, ada)
 	told := s.told(t)
 	for _, step := range []string{"User", "AppendEvent", "Revoke"} {
-		next, replaced := newSession(ada), ending(old, innkeeper.ReasonReplaced)
+		next, replaced := storetest.NewSession(ada), ending(old, innkeeper.ReasonReplaced)
 		b := birth(next)
 		b.Replaces = &replaced
 		s.faults[step] = before
@@ -332,7 +333,7 @@ func TestOpenWithoutSQL(t *testing.T) {
 	ada := s.user(t, "ada")
 	for _, fault := range []error{errSQL, innkeeper.ErrEpochMoved, innkeeper.ErrNotFound, innkeeper.ErrRoleUnknown} {
 		change := newEpoch(ada)
-		opened := newSession(ada)
+		opened := storetest.NewSession(ada)
 		opened.Epoch = change.NewEpoch.Epoch
 		change.NewEpoch.Open = &opened
 		s.faults["ChangeUser"] = func(func() error) error { return fault }
@@ -352,11 +353,11 @@ func TestOpenWithoutSQL(t *testing.T) {
 	// Nor is one opened that could not live.
 	for _, spoil := range []func(*innkeeper.UserChange){
 		func(c *innkeeper.UserChange) { c.NewEpoch.Open.Epoch = ada.Epoch },
-		func(c *innkeeper.UserChange) { c.NewEpoch.Open.UserID = newUser("").ID },
+		func(c *innkeeper.UserChange) { c.NewEpoch.Open.UserID = storetest.NewUser("").ID },
 		func(c *innkeeper.UserChange) { c.Disabled = new(true) },
 	} {
 		change := newEpoch(ada)
-		opened := newSession(ada)
+		opened := storetest.NewSession(ada)
 		opened.Epoch = change.NewEpoch.Epoch
 		change.NewEpoch.Open = &opened
 		spoil(&change)

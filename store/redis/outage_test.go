@@ -11,6 +11,7 @@ import (
 	"github.com/innkeeper-auth/innkeeper/internal/testengine"
 	"github.com/innkeeper-auth/innkeeper/store/memory"
 	"github.com/innkeeper-auth/innkeeper/store/redis"
+	"github.com/innkeeper-auth/innkeeper/store/storetest"
 )
 
 func newProxy(t *testing.T, server *testengine.Redis) *testengine.Proxy {
@@ -66,12 +67,12 @@ func outages(t *testing.T, s *stage, ways map[string][2]func() error) {
 	for name, way := range ways {
 		check(t, way[0]())
 		began := time.Now()
-		_, _, err := s.Sessions.RotateSession(t.Context(), successor(&session, session.RotatedAt))
+		_, _, err := s.Sessions.RotateSession(t.Context(), storetest.Successor(session, session.RotatedAt))
 		unknown(t, err)
 		_, _, err = s.Sessions.Session(t.Context(), session.ID)
 		unknown(t, err)
 		unknown(t, s.Sessions.EndSession(t.Context(), ending(session, innkeeper.ReasonLogout)))
-		unknown(t, s.Sessions.CreateSession(t.Context(), birth(newSession(ada))))
+		unknown(t, s.Sessions.CreateSession(t.Context(), birth(storetest.NewSession(ada))))
 		_, err = s.Sessions.Sessions(t.Context(), innkeeper.SessionQuery{UserID: ada.ID, Limit: 1})
 		unknown(t, err)
 		if took := time.Since(began); took > 10*time.Second { // five calls of which each may take a second
@@ -89,7 +90,7 @@ func (s *stage) recovers(t *testing.T, session innkeeper.Session) innkeeper.Sess
 	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
 		found, _, err := s.Sessions.Session(t.Context(), session.ID)
 		if err == nil {
-			rotated, _, err := s.Sessions.RotateSession(t.Context(), successor(&found, found.RotatedAt))
+			rotated, _, err := s.Sessions.RotateSession(t.Context(), storetest.Successor(found, found.RotatedAt))
 			if err == nil {
 				return rotated
 			}
@@ -108,9 +109,9 @@ func TestALostAnswerIsNotTriedAgain(t *testing.T) {
 	proxy := newProxy(t, server)
 	s := newStage(t, "redis://"+proxy.Addr())
 	for range 5 {
-		session := s.session(t, s.user(t, newUser("").Epoch.String()))
+		session := s.session(t, s.user(t, storetest.NewUser("").Epoch.String()))
 		proxy.Delay(100 * time.Millisecond)
-		r := successor(&session, start)
+		r := storetest.Successor(session, start)
 		lost := make(chan error, 1)
 		go func() {
 			_, _, err := s.Sessions.RotateSession(context.Background(), r)
@@ -137,7 +138,7 @@ func TestAReadOnlyServerIsDialedAnew(t *testing.T) {
 	session := s.session(t, s.user(t, "ada"))
 	before := ask(t, server, "CLIENT", "LIST")
 	ask(t, server, "REPLICAOF", "127.0.0.1", "1")
-	_, _, err := s.Sessions.RotateSession(t.Context(), successor(&session, start))
+	_, _, err := s.Sessions.RotateSession(t.Context(), storetest.Successor(session, start))
 	unknown(t, err)
 	ask(t, server, "REPLICAOF", "NO", "ONE")
 	s.recovers(t, session)

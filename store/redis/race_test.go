@@ -12,6 +12,7 @@ import (
 	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/internal/testengine"
 	"github.com/innkeeper-auth/innkeeper/store/redis"
+	"github.com/innkeeper-auth/innkeeper/store/storetest"
 )
 
 func newRandom(t *testing.T) *rand.Rand {
@@ -19,19 +20,6 @@ func newRandom(t *testing.T) *rand.Rand {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	return rand.New(rand.NewPCG(seed, 0))
-}
-
-func together(n int, f func(i int)) {
-	var wg sync.WaitGroup
-	begin := make(chan struct{})
-	for i := range n {
-		wg.Go(func() {
-			<-begin
-			f(i)
-		})
-	}
-	close(begin)
-	wg.Wait()
 }
 
 // Of many who sign the others out at once, each carrying their own session, one
@@ -44,7 +32,7 @@ func TestRacingCarries(t *testing.T) {
 	for range 20 {
 		session, other := s.session(t, ada), s.session(t, ada)
 		var won atomic.Pointer[innkeeper.User]
-		together(24, func(i int) {
+		storetest.Race(24, func(i int) {
 			change := newEpoch(ada)
 			change.NewEpoch.Carry = &session.ID
 			user, err := s.Users.ChangeUser(t.Context(), change)
@@ -113,7 +101,7 @@ func TestLooksWhileCarried(t *testing.T) {
 				return
 			default:
 			}
-			rotated, _, err := s.Sessions.RotateSession(t.Context(), successor(&session, session.RotatedAt.Add(time.Second)))
+			rotated, _, err := s.Sessions.RotateSession(t.Context(), storetest.Successor(session, session.RotatedAt.Add(time.Second)))
 			switch {
 			case err == nil:
 				session = rotated
@@ -149,7 +137,7 @@ func TestRacingEnds(t *testing.T) {
 		session := s.session(t, ada)
 		told := s.told(t)
 		var ended atomic.Int32
-		together(16, func(int) {
+		storetest.Race(16, func(int) {
 			err := s.Sessions.EndSession(t.Context(), ending(session, innkeeper.ReasonReuse))
 			switch {
 			case err == nil:

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,22 +14,13 @@ import (
 	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/password"
 	"github.com/innkeeper-auth/innkeeper/rootkey"
-	"github.com/innkeeper-auth/innkeeper/store/sqlite"
 )
 
 // openSQLite returns an authority over a new SQLite file, and the file's path.
 func openSQLite(t *testing.T) (*innkeeper.Authority, string) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "innkeeper.db")
-	store, err := sqlite.Open(t.Context(), sqlite.Config{Path: path})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	path := newPath(t)
+	store := open(t, path)
 	roots, err := rootkey.NewRing(rootkey.Generate())
 	if err != nil {
 		t.Fatal(err)

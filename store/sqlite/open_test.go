@@ -15,15 +15,14 @@ import (
 	"testing"
 
 	"github.com/innkeeper-auth/innkeeper"
-	"github.com/innkeeper-auth/innkeeper/accesstoken"
-	"github.com/innkeeper-auth/innkeeper/keyring"
 	"github.com/innkeeper-auth/innkeeper/store/sqlite"
+	"github.com/innkeeper-auth/innkeeper/store/storetest"
 )
 
 func TestWhatIsWrittenSurvivesARestart(t *testing.T) {
 	path := newPath(t)
 	store := open(t, path)
-	user := newUser("ada", innkeeper.RoleAdmin)
+	user := storetest.NewUser("ada", innkeeper.RoleAdmin)
 	if err := store.Stores().Users.CreateUser(t.Context(), user, innkeeper.Event{}); err != nil {
 		t.Fatal(err)
 	}
@@ -106,45 +105,15 @@ func TestOpenRefusesANewerSchema(t *testing.T) {
 }
 
 func TestCloseIsForGood(t *testing.T) {
-	store := open(t, newPath(t))
-	for range 2 {
-		if err := store.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	stores := store.Stores()
-	if _, _, err := stores.Sessions.Session(t.Context(), innkeeper.SessionID{}); !errors.Is(err, sqlite.ErrClosed) {
-		t.Errorf("a read: got error %v, want %v", err, sqlite.ErrClosed)
-	}
-	if _, _, err := stores.Sessions.RotateSession(t.Context(), innkeeper.Rotation{}); !errors.Is(err, sqlite.ErrClosed) {
-		t.Errorf("a write: got error %v, want %v", err, sqlite.ErrClosed)
-	}
+	storetest.CloseIsForGood(t, open(t, newPath(t)), sqlite.ErrClosed)
 }
 
-// Several stores in one process open a file that does not exist yet, and work on
-// it side by side.
+// Several stores in one process open a file that does not exist yet.
 func TestOpenAtOnce(t *testing.T) {
 	path := newPath(t)
-	var wg sync.WaitGroup
-	var winners atomic.Int32
-	for i := range 8 {
-		wg.Go(func() {
-			store, err := sqlite.Open(t.Context(), sqlite.Config{Path: path})
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			won, err := work(t.Context(), store.Stores(), fmt.Sprintf("store%d", i))
-			if err := errors.Join(err, store.Close()); err != nil {
-				t.Error(err)
-			}
-			if won {
-				winners.Add(1)
-			}
-		})
-	}
-	wg.Wait()
-	checkWork(t, path, 8, int(winners.Load()))
+	storetest.OpenAtOnce(t, func(ctx context.Context) (storetest.Store, error) {
+		return sqlite.Open(ctx, sqlite.Config{Path: path})
+	})
 }
 
 // A child is a copy of the test binary that works on the database of its parent.
@@ -166,7 +135,7 @@ func TestChild(t *testing.T) {
 	case "":
 		t.Skip("started by no parent")
 	case "work":
-		won, err := work(t.Context(), open(t, path).Stores(), name)
+		won, err := storetest.Work(t.Context(), open(t, path).Stores(), name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -176,7 +145,7 @@ func TestChild(t *testing.T) {
 	case "create users":
 		users := open(t, path).Stores().Users
 		for i := 0; ; i++ {
-			user := newUser(fmt.Sprint(i))
+			user := storetest.NewUser(fmt.Sprint(i))
 			if err := users.CreateUser(t.Context(), user, innkeeper.Event{}); err != nil {
 				t.Fatal(err)
 			}
@@ -203,7 +172,7 @@ func TestOpenInProcessesAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	checkWork(t, path, children, int(winners.Load()))
+	storetest.CheckWork(t, open(t, path).Stores(), children, int(winners.Load()))
 }
 
 // A process that is killed in the middle of its work leaves behind all that it
@@ -236,52 +205,5 @@ func TestCrashLosesNothingThatWasAnswered(t *testing.T) {
 		if _, err := users.UserByUsername(t.Context(), name); err != nil {
 			t.Errorf("user %s of %d: %v", name, len(created), err)
 		}
-	}
-}
-
-const usersEach = 20
-
-// work does what a server does when it starts, and then what it is there for. It
-// reports whether its signing keys were the first.
-func work(ctx context.Context, stores innkeeper.Stores, name string) (bool, error) {
-	err := stores.Keys.InitSigningKeys(ctx, []keyring.Record{{
-		KeyID: name, Algorithm: accesstoken.ES256, State: keyring.Active, Wrapped: []byte(name), PublishedAt: start,
-	}})
-	won := err == nil
-	if err != nil && !errors.Is(err, keyring.ErrInitialized) {
-		return false, err
-	}
-	for i := range usersEach {
-		user := newUser(fmt.Sprintf("%s-%d", name, i))
-		if err := stores.Users.CreateUser(ctx, user, innkeeper.Event{At: start, Kind: innkeeper.EventUserCreated}); err != nil {
-			return false, err
-		}
-		session := newSession(user)
-		if err := stores.Sessions.CreateSession(ctx, innkeeper.Birth{Session: session}); err != nil {
-			return false, err
-		}
-		if _, _, err := stores.Sessions.RotateSession(ctx, successor(&session, start)); err != nil {
-			return false, err
-		}
-	}
-	return won, nil
-}
-
-func checkWork(t *testing.T, path string, workers, winners int) {
-	t.Helper()
-	stores := open(t, path).Stores()
-	keys, err := stores.Keys.SigningKeys(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(keys) != 1 || winners != 1 {
-		t.Errorf("%d of %d servers made the keys, and there are %d, want 1", winners, workers, len(keys))
-	}
-	users, err := stores.Users.Users(t.Context(), innkeeper.UserQuery{Limit: 1000})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(users) != workers*usersEach {
-		t.Errorf("there are %d users, want %d", len(users), workers*usersEach)
 	}
 }

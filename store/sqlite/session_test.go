@@ -2,30 +2,19 @@ package sqlite_test
 
 import (
 	"fmt"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper"
+	"github.com/innkeeper-auth/innkeeper/store/storetest"
 )
-
-// create stores a user and a session of theirs.
-func create(t *testing.T, stores innkeeper.Stores, user innkeeper.User, session innkeeper.Session) {
-	t.Helper()
-	if err := stores.Users.CreateUser(t.Context(), user, innkeeper.Event{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := stores.Sessions.CreateSession(t.Context(), innkeeper.Birth{Session: session}); err != nil {
-		t.Fatal(err)
-	}
-}
 
 func TestRotationsGrowNothing(t *testing.T) {
 	store := open(t, newPath(t))
-	user := newUser("ada", innkeeper.RoleAdmin)
-	session := newSession(user)
-	create(t, store.Stores(), user, session)
+	user := storetest.NewUser("ada", innkeeper.RoleAdmin)
+	session := storetest.NewSession(user)
+	storetest.Create(t, store.Stores(), user, session)
 	size := func() string {
 		t.Helper()
 		count := `select (select count(*) from user) || ' ' || (select count(*) from session) || ' ' ||
@@ -36,7 +25,7 @@ func TestRotationsGrowNothing(t *testing.T) {
 	before := size()
 	for i := range 1000 {
 		rotated, _, err := store.Stores().Sessions.RotateSession(t.Context(),
-			successor(&session, start.Add(time.Duration(i)*time.Second)))
+			storetest.Successor(session, start.Add(time.Duration(i)*time.Second)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,33 +36,13 @@ func TestRotationsGrowNothing(t *testing.T) {
 	}
 }
 
-// What a rotation returns was not read back, but must be what a read would find.
-func TestRotationReturnsWhatIsStored(t *testing.T) {
-	stores := open(t, newPath(t)).Stores()
-	user := newUser("ada")
-	session := newSession(user)
-	create(t, stores, user, session)
-	elsewhere := time.Date(2026, 4, 1, 12, 0, 0, 123_456_789, time.FixedZone("", 3600))
-	rotated, _, err := stores.Sessions.RotateSession(t.Context(), successor(&session, elsewhere))
-	if err != nil {
-		t.Fatal(err)
-	}
-	read, _, err := stores.Sessions.Session(t.Context(), session.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !reflect.DeepEqual(rotated, read) {
-		t.Fatalf("rotated %+v\nread    %+v", rotated, read)
-	}
-}
-
 func TestRecentKeysAreBytes(t *testing.T) {
 	store := open(t, newPath(t))
-	user := newUser("ada")
-	session := newSession(user)
-	create(t, store.Stores(), user, session)
+	user := storetest.NewUser("ada")
+	session := storetest.NewSession(user)
+	storetest.Create(t, store.Stores(), user, session)
 	for i := range 20 {
-		rotation := successor(&session, start)
+		rotation := storetest.Successor(session, start)
 		// What ends a string, what is no UTF-8, and no key at all.
 		rotation.Key = [...]innkeeper.KeyHash{{}, {0: 1}, {15: 1}, {0xff, 0, 0xc3}, {7: 0xed, 8: 0xa0}}[i%5]
 		want := session.RecentKeys.Push(rotation.Key)
@@ -96,79 +65,15 @@ func TestRecentKeysAreBytes(t *testing.T) {
 	}
 }
 
-// Several values travel as one column. Whatever people call themselves and their
-// devices must not be mistaken for what separates them.
-func TestNamesOfEveryKind(t *testing.T) {
-	for _, odd := range []string{
-		"", "a", "a\nb\n", "\n\n\n3\n", "\t", "a b", "ünï☎", "nul\x00nul", "\xff\xfe", "7\nadmin\t", strings.Repeat("x", 300),
-	} {
-		store := open(t, newPath(t))
-		stores := store.Stores()
-		role := innkeeper.Role{Name: "clerk", Permissions: []string{"mail:read", "mail:send"}}
-		if err := stores.Roles.SetRole(t.Context(), role, innkeeper.Event{}); err != nil {
-			t.Fatal(err)
-		}
-		user := newUser(odd, innkeeper.RoleAdmin, "clerk")
-		user.Email = odd + "\n" + odd
-		session := newSession(user)
-		session.Device, session.Client.UserAgent = odd, odd
-		create(t, stores, user, session)
-
-		want := user.Subject
-		want.Permissions = role.Permissions
-		rotation := successor(&session, start)
-		rotation.Client.UserAgent = odd
-		rotated, subject, err := stores.Sessions.RotateSession(t.Context(), rotation)
-		if err != nil {
-			t.Fatalf("%q: %v", odd, err)
-		}
-		if !reflect.DeepEqual(subject, want) || rotated.Device != odd {
-			t.Errorf("%q: rotated %+v of %+v, want %+v", odd, rotated, subject, want)
-		}
-		read, reader, err := stores.Sessions.Session(t.Context(), session.ID)
-		if err != nil {
-			t.Fatalf("%q: %v", odd, err)
-		}
-		if !reflect.DeepEqual(read, rotated) || !reflect.DeepEqual(*reader, want) {
-			t.Errorf("%q: read %+v of %+v, want %+v of %+v", odd, read, *reader, rotated, want)
-		}
-	}
-}
-
-// Names of roles, permissions and methods are joined by spaces, so one with a
-// space in it is refused, not torn apart.
-func TestNamesWithSpacesAreRefused(t *testing.T) {
-	stores := open(t, newPath(t)).Stores()
-	for _, role := range []innkeeper.Role{
-		{Name: "front desk"},
-		{Name: ""},
-		{Name: "clerk", Permissions: []string{"read mail"}},
-		{Name: "clerk", Permissions: []string{"mail:read\tlog:read"}},
-		{Name: "clerk", Permissions: []string{""}},
-	} {
-		if err := stores.Roles.SetRole(t.Context(), role, innkeeper.Event{}); err == nil {
-			t.Errorf("role %+v was stored", role)
-		}
-	}
-	user := newUser("ada")
-	session := newSession(user)
-	create(t, stores, user, session)
-	session = newSession(user)
-	session.Methods = []string{"pwd otp"}
-	if err := stores.Sessions.CreateSession(t.Context(), innkeeper.Birth{Session: session}); err == nil {
-		t.Error("a session with a torn method was stored")
-	}
-}
-
 // Statements find their rows by an index, however many there are, and a rotation
 // leaves all indexes alone.
 func TestPlans(t *testing.T) {
 	store := open(t, newPath(t))
 	stores := store.Stores()
 	ctx := t.Context()
-	user := newUser("ada", innkeeper.RoleAdmin)
-	session := newSession(user)
-	create(t, stores, user, session)
+	user := storetest.NewUser("ada", innkeeper.RoleAdmin)
+	session := storetest.NewSession(user)
+	storetest.Create(t, stores, user, session)
 	revoked := func(id string) innkeeper.Revocation {
 		return innkeeper.Revocation{At: start, Kind: innkeeper.RevokedSession, ID: id}
 	}
@@ -178,7 +83,7 @@ func TestPlans(t *testing.T) {
 	}}
 	for name, do := range map[string]func() error{
 		"rotate": func() error {
-			_, _, err := stores.Sessions.RotateSession(ctx, successor(&session, start))
+			_, _, err := stores.Sessions.RotateSession(ctx, storetest.Successor(session, start))
 			return err
 		},
 		"session": func() error { _, _, err := stores.Sessions.Session(ctx, session.ID); return err },

@@ -10,8 +10,8 @@ import (
 	"github.com/innkeeper-auth/innkeeper/rootkey"
 )
 
-// race runs n copies of f at once and waits for all of them.
-func race(n int, f func(i int)) {
+// Race runs n copies of f at once and waits for all of them.
+func Race(n int, f func(i int)) {
 	var wg sync.WaitGroup
 	begin := make(chan struct{})
 	for i := range n {
@@ -34,7 +34,7 @@ func testOneRotationWins(t *testing.T, s *suite) {
 		}
 		var winners atomic.Int32
 		var winner atomic.Int32
-		race(racers, func(i int) {
+		Race(racers, func(i int) {
 			_, _, err := s.Stores.Sessions.RotateSession(s.ctx(), rotations[i])
 			switch {
 			case err == nil:
@@ -59,7 +59,7 @@ func testManySessions(t *testing.T, s *suite) {
 	for i := range sessions {
 		sessions[i] = s.session(ada)
 	}
-	race(clients, func(i int) {
+	Race(clients, func(i int) {
 		for range refreshes {
 			r := rotation(sessions[i])
 			got, _, err := s.Stores.Sessions.RotateSession(s.ctx(), r)
@@ -84,7 +84,7 @@ func testRotateAgainstEnd(t *testing.T, s *suite) {
 		session := s.session(ada)
 		ended := make(chan struct{})
 		var lateWins atomic.Int32
-		race(8, func(i int) {
+		Race(8, func(i int) {
 			if i == 0 {
 				if err := s.Stores.Sessions.EndSession(s.ctx(), ending(session, innkeeper.ReasonLogout)); err != nil {
 					t.Error(err)
@@ -114,10 +114,40 @@ func testRotateAgainstEnd(t *testing.T, s *suite) {
 	}
 }
 
+// testRotateAgainstCarry lets a refresh and a logout of all others happen at the same
+// moment: the calling session lives on, whichever comes first.
+func testRotateAgainstCarry(t *testing.T, s *suite) {
+	ada := s.user("ada")
+	session := s.session(ada)
+	for range 30 {
+		r := rotation(session)
+		change := newEpoch(ada, innkeeper.ReasonLogoutEverywhere)
+		change.NewEpoch.Carry = &session.ID
+		var rotateErr, changeErr error
+		Race(2, func(i int) {
+			if i == 0 {
+				_, _, rotateErr = s.Stores.Sessions.RotateSession(s.ctx(), r)
+				return
+			}
+			ada, changeErr = s.Users.ChangeUser(s.ctx(), change)
+		})
+		s.must(changeErr)
+		want := session
+		if rotateErr == nil {
+			want = rotated(session, r)
+		} else {
+			s.wantErr(rotateErr, innkeeper.ErrNoMatch)
+		}
+		want.Epoch = ada.Epoch
+		session = s.stored(session.ID)
+		same(t, session, want)
+	}
+}
+
 func testEpochMovesOnce(t *testing.T, s *suite) {
 	ada := s.user("ada")
 	var moved atomic.Int32
-	race(16, func(int) {
+	Race(16, func(int) {
 		_, err := s.Users.ChangeUser(s.ctx(), newEpoch(ada, innkeeper.ReasonLogoutEverywhere))
 		switch {
 		case err == nil:
@@ -143,7 +173,7 @@ func testOneRootKeyWins(t *testing.T, s *suite) {
 	for i := range checks {
 		checks[i] = random[rootkey.Check]()
 	}
-	race(len(errs), func(i int) {
+	Race(len(errs), func(i int) {
 		errs[i] = s.RootKeys.AddRootKeyChecks(s.ctx(), []rootkey.Check{checks[i%keys]})
 	})
 	for i, check := range checks {
@@ -192,9 +222,9 @@ func testFeedHasNoHoles(t *testing.T, s *suite) {
 			}
 		}
 	})
-	race(writers, func(int) {
+	Race(writers, func(int) {
 		for range ends {
-			session := newSession(ada)
+			session := NewSession(ada)
 			if err := s.Stores.Sessions.CreateSession(s.ctx(), birth(session)); err != nil {
 				t.Error(err)
 			}
@@ -212,13 +242,15 @@ func testFeedHasNoHoles(t *testing.T, s *suite) {
 }
 
 func testRevokeOnce(t *testing.T, s *suite) {
-	entry := innkeeper.Revocation{At: start, Kind: innkeeper.RevokedSession, ID: random[innkeeper.SessionID]().String()}
-	race(16, func(int) {
-		if err := s.Stores.Revocations.Revoke(s.ctx(), entry, event(innkeeper.EventTokenReused, innkeeper.UserID{})); err != nil {
-			t.Error(err)
+	for i, kind := range []innkeeper.RevocationKind{innkeeper.RevokedSession, innkeeper.RevokedKey} {
+		entry := innkeeper.Revocation{At: Start, Kind: kind, ID: random[innkeeper.SessionID]().String()}
+		Race(16, func(int) {
+			if err := s.Stores.Revocations.Revoke(s.ctx(), entry, event(innkeeper.EventTokenReused, innkeeper.UserID{})); err != nil {
+				t.Error(err)
+			}
+		})
+		if feed, events := s.feed(), s.events(); len(feed) != i+1 || len(events) != i+1 {
+			t.Fatalf("after 16 that race to revoke a %s there are %d entries and %d events, want %d each", kind, len(feed), len(events), i+1)
 		}
-	})
-	if feed, events := s.feed(), s.events(); len(feed) != 1 || len(events) != 1 {
-		t.Fatalf("16 that race wrote %d entries and %d events, want one each", len(feed), len(events))
 	}
 }

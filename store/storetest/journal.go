@@ -17,7 +17,7 @@ import (
 func testEvents(t *testing.T, s *suite) {
 	ada, bob := random[innkeeper.UserID](), random[innkeeper.UserID]()
 	full := innkeeper.Event{
-		At: start, Kind: innkeeper.EventLoginFailed, Actor: innkeeper.UserActor(ada), UserID: ada,
+		At: Start, Kind: innkeeper.EventLoginFailed, Actor: innkeeper.UserActor(ada), UserID: ada,
 		SessionID: random[innkeeper.SessionID](), Reason: innkeeper.ReasonReuse,
 		Client: innkeeper.Client{Addr: netip.MustParseAddr("192.0.2.9"), UserAgent: "curl/8"},
 		Detail: map[string]string{"a": "1", "b": "zwei"},
@@ -44,7 +44,7 @@ func testEvents(t *testing.T, s *suite) {
 
 func testRevocations(t *testing.T, s *suite) {
 	ada := s.user("ada")
-	at := func(i int) time.Time { return start.Add(time.Duration(i) * time.Minute) }
+	at := func(i int) time.Time { return Start.Add(time.Duration(i) * time.Minute) }
 	// The third comes with a clock that went back: the feed's order must not.
 	for _, i := range []int{1, 2, 0} {
 		session := s.session(ada)
@@ -87,7 +87,7 @@ func testRevoke(t *testing.T, s *suite) {
 	revocation := func(kind innkeeper.RevocationKind, id string, at time.Time) innkeeper.Revocation {
 		return innkeeper.Revocation{At: at, Kind: kind, ID: id}
 	}
-	first := revocation(innkeeper.RevokedSession, random[innkeeper.SessionID]().String(), start)
+	first := revocation(innkeeper.RevokedSession, random[innkeeper.SessionID]().String(), Start)
 	told := event(innkeeper.EventTokenReused, ada.ID)
 	told.Detail = map[string]string{"presented_generation": "3"}
 	before := len(s.events())
@@ -100,18 +100,18 @@ func testRevoke(t *testing.T, s *suite) {
 	first.Seq, told.Seq = feed[0].Seq, events[before].Seq
 	same(t, feed[0], first)
 	same(t, events[before], told)
-	if first.Seq < start.UnixMicro() {
+	if first.Seq < Start.UnixMicro() {
 		t.Fatalf("seq is %d, want at least the microseconds of its time", first.Seq)
 	}
 
 	// What the feed holds is not written again, whatever else is different.
-	again := revocation(first.Kind, first.ID, start.Add(time.Minute))
+	again := revocation(first.Kind, first.ID, Start.Add(time.Minute))
 	s.must(s.Stores.Revocations.Revoke(s.ctx(), again, event(innkeeper.EventSessionEnded, ada.ID)))
 	same(t, s.feed(), feed)
 	same(t, s.events(), events)
 
 	// Another kind with the same ID is another entry; an event without a kind is none.
-	s.must(s.Stores.Revocations.Revoke(s.ctx(), revocation(innkeeper.RevokedKey, first.ID, start.Add(-time.Hour)), innkeeper.Event{}))
+	s.must(s.Stores.Revocations.Revoke(s.ctx(), revocation(innkeeper.RevokedKey, first.ID, Start.Add(-time.Hour)), innkeeper.Event{}))
 	session := s.session(ada)
 	s.must(s.Stores.Sessions.EndSession(s.ctx(), ending(session, innkeeper.ReasonLogout)))
 	late := ending(session, innkeeper.ReasonReuse)
@@ -167,11 +167,11 @@ func testSigningKeys(t *testing.T, s *suite) {
 	record := func(id string, state keyring.State) keyring.Record {
 		return keyring.Record{
 			KeyID: id, Algorithm: accesstoken.ES256, State: state,
-			Wrapped: []byte{0, 1, 2, 255}, PublicJWK: []byte(`{"kty":"EC"}`), PublishedAt: start,
+			Wrapped: []byte{0, 1, 2, 255}, PublicJWK: []byte(`{"kty":"EC"}`), PublishedAt: Start,
 		}
 	}
 	active, standby := record("first", keyring.Active), record("second", keyring.Published)
-	active.ActivatedAt = start
+	active.ActivatedAt = Start
 	s.must(s.Keys.InitSigningKeys(s.ctx(), []keyring.Record{active, standby}))
 	s.wantErr(s.Keys.InitSigningKeys(s.ctx(), []keyring.Record{record("third", keyring.Active)}), keyring.ErrInitialized)
 	records, err := s.Keys.SigningKeys(s.ctx())
@@ -189,7 +189,7 @@ func testCancelledContext(t *testing.T, s *suite) {
 	_, _, err := s.Stores.Sessions.RotateSession(gone, rotation(session))
 	s.wantErr(err, context.Canceled)
 	s.wantErr(s.Stores.Sessions.EndSession(gone, ending(session, innkeeper.ReasonLogout)), context.Canceled)
-	s.wantErr(s.Stores.Sessions.CreateSession(gone, birth(newSession(ada))), context.Canceled)
+	s.wantErr(s.Stores.Sessions.CreateSession(gone, birth(NewSession(ada))), context.Canceled)
 	_, _, err = s.Stores.Sessions.Session(gone, session.ID)
 	s.wantErr(err, context.Canceled)
 	_, err = s.Users.ChangeUser(gone, newEpoch(ada, innkeeper.ReasonAdmin))
@@ -212,7 +212,7 @@ func testClockExtremes(t *testing.T, s *suite) {
 		time.Date(2038, 1, 19, 3, 14, 8, 0, time.UTC),
 		time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC),
 	} {
-		session := newSession(ada)
+		session := NewSession(ada)
 		session.CreatedAt, session.RotatedAt = at, at
 		session.ExpiresAt, session.RefreshExpiresAt = at.Truncate(time.Second), at.Truncate(time.Second)
 		s.must(s.Stores.Sessions.CreateSession(s.ctx(), birth(session)))

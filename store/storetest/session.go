@@ -12,17 +12,17 @@ func testCreateSession(t *testing.T, s *suite) {
 	ada := s.user("ada")
 	stranger := ada
 	stranger.ID = random[innkeeper.UserID]()
-	s.wantErr(s.Stores.Sessions.CreateSession(s.ctx(), birth(newSession(stranger))), innkeeper.ErrEpochMoved)
+	s.wantErr(s.Stores.Sessions.CreateSession(s.ctx(), birth(NewSession(stranger))), innkeeper.ErrEpochMoved)
 
 	moved := ada
 	moved.Epoch = random[innkeeper.Epoch]()
-	unborn := newSession(moved)
+	unborn := NewSession(moved)
 	s.wantErr(s.Stores.Sessions.CreateSession(s.ctx(), birth(unborn)), innkeeper.ErrEpochMoved)
 	if _, _, err := s.Stores.Sessions.Session(s.ctx(), unborn.ID); err == nil {
 		t.Fatal("a session was born under an epoch that the user does not have")
 	}
 
-	old, next := s.session(ada), newSession(ada)
+	old, next := s.session(ada), NewSession(ada)
 	replaced := ending(old, innkeeper.ReasonReplaced)
 	b := birth(next)
 	b.Replaces = &replaced
@@ -35,8 +35,8 @@ func testCreateSession(t *testing.T, s *suite) {
 	}
 
 	// Replacing what has ended, or what never was, is fine and tells nobody again.
-	for _, gone := range []innkeeper.Session{old, newSession(ada)} {
-		replaced, b := ending(gone, innkeeper.ReasonReplaced), birth(newSession(ada))
+	for _, gone := range []innkeeper.Session{old, NewSession(ada)} {
+		replaced, b := ending(gone, innkeeper.ReasonReplaced), birth(NewSession(ada))
 		b.Replaces = &replaced
 		s.must(s.Stores.Sessions.CreateSession(s.ctx(), b))
 	}
@@ -50,7 +50,7 @@ func testCreateSession(t *testing.T, s *suite) {
 	_, err := s.Users.ChangeUser(s.ctx(), change)
 	s.must(err)
 	ada.Epoch = change.NewEpoch.Epoch
-	s.wantErr(s.Stores.Sessions.CreateSession(s.ctx(), birth(newSession(ada))), innkeeper.ErrEpochMoved)
+	s.wantErr(s.Stores.Sessions.CreateSession(s.ctx(), birth(NewSession(ada))), innkeeper.ErrEpochMoved)
 }
 
 func testSessionRoundTrip(t *testing.T, s *suite) {
@@ -58,7 +58,7 @@ func testSessionRoundTrip(t *testing.T, s *suite) {
 	full := s.session(ada)
 	same(t, s.stored(full.ID), full)
 
-	sparse := newSession(ada)
+	sparse := NewSession(ada)
 	sparse.Delivery = innkeeper.DeliverByBody
 	sparse.Device, sparse.Client, sparse.Methods = "", innkeeper.Client{}, []string{"pwd"}
 	s.must(s.Stores.Sessions.CreateSession(s.ctx(), birth(sparse)))
@@ -76,7 +76,7 @@ func testRotateSession(t *testing.T, s *suite) {
 	s.must(s.Roles.SetRole(s.ctx(), innkeeper.Role{Name: "auditor", Permissions: []string{"log:read", "mail:read"}}, innkeeper.Event{}))
 	ada := s.user("ada")
 	roles := []string{"auditor", "clerk"}
-	_, err := s.Users.ChangeUser(s.ctx(), innkeeper.UserChange{ID: ada.ID, IfEpoch: ada.Epoch, At: start, Roles: &roles})
+	_, err := s.Users.ChangeUser(s.ctx(), innkeeper.UserChange{ID: ada.ID, IfEpoch: ada.Epoch, At: Start, Roles: &roles})
 	s.must(err)
 	session := s.session(ada)
 	before := len(s.events())
@@ -118,7 +118,7 @@ func testRotateRefusesTheDead(t *testing.T, s *suite) {
 	}
 	ada := s.user("ada")
 
-	_, _, err := s.Stores.Sessions.RotateSession(s.ctx(), rotation(newSession(ada)))
+	_, _, err := s.Stores.Sessions.RotateSession(s.ctx(), rotation(NewSession(ada)))
 	s.wantErr(err, innkeeper.ErrNoMatch)
 
 	ended := s.session(ada)
@@ -143,7 +143,7 @@ func testRotateRefusesTheDead(t *testing.T, s *suite) {
 	// Disabled without a new epoch, which no authority does, is refused too.
 	bob, disabled := s.user("bob"), true
 	idle := s.session(bob)
-	_, err = s.Users.ChangeUser(s.ctx(), innkeeper.UserChange{ID: bob.ID, IfEpoch: bob.Epoch, At: start, Disabled: &disabled})
+	_, err = s.Users.ChangeUser(s.ctx(), innkeeper.UserChange{ID: bob.ID, IfEpoch: bob.Epoch, At: Start, Disabled: &disabled})
 	s.must(err)
 	refused(idle)
 
@@ -176,6 +176,31 @@ func testRotateRecentKeys(t *testing.T, s *suite) {
 	same(t, s.stored(session.ID), session)
 }
 
+// testRotateReturnsWhatIsStored holds that what a rotation returns, which was not
+// read back, is what a read would find; and that it belongs to the caller.
+func testRotateReturnsWhatIsStored(t *testing.T, s *suite) {
+	session := s.session(s.user("ada"))
+	methods := slices.Clone(session.Methods)
+	for _, at := range []time.Time{
+		time.Date(2026, 4, 1, 12, 0, 0, 123_456_789, time.FixedZone("", 3600)),
+		time.Date(1969, 12, 31, 23, 59, 59, 999_999_999, time.UTC),
+		time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC),
+	} {
+		for _, expires := range []time.Time{at.Truncate(time.Second).Add(14 * 24 * time.Hour), at.Add(time.Hour)} {
+			r := Successor(session, at)
+			r.RefreshExpiresAt = expires
+			got, _, err := s.Stores.Sessions.RotateSession(s.ctx(), r)
+			s.must(err)
+			same(t, got.Methods, methods)
+			got.Methods[0] = "mine"
+			session = s.stored(session.ID)
+			same(t, session.Methods, methods)
+			got.Methods[0] = methods[0]
+			same(t, got, session)
+		}
+	}
+}
+
 func testEndSession(t *testing.T, s *suite) {
 	session := s.session(s.user("ada"))
 	end := ending(session, innkeeper.ReasonReuse)
@@ -198,7 +223,7 @@ func testEndSession(t *testing.T, s *suite) {
 	// The first end is the one that counts.
 	again := ending(session, innkeeper.ReasonLogout)
 	s.wantErr(s.Stores.Sessions.EndSession(s.ctx(), again), innkeeper.ErrNoMatch)
-	s.wantErr(s.Stores.Sessions.EndSession(s.ctx(), ending(newSession(s.user("bob")), innkeeper.ReasonLogout)), innkeeper.ErrNoMatch)
+	s.wantErr(s.Stores.Sessions.EndSession(s.ctx(), ending(NewSession(s.user("bob")), innkeeper.ReasonLogout)), innkeeper.ErrNoMatch)
 	same(t, s.stored(session.ID), got)
 	if n := len(s.feed()); n != 1 {
 		t.Fatalf("the feed holds %d entries, want 1", n)
@@ -244,18 +269,18 @@ func testSessions(t *testing.T, s *suite) {
 	s.session(bob)
 	var want []innkeeper.Session // newest first
 	for i := range 7 {
-		session := newSession(ada)
-		session.CreatedAt = start.Add(time.Duration(i) * time.Second)
+		session := NewSession(ada)
+		session.CreatedAt = Start.Add(time.Duration(i) * time.Second)
 		s.must(s.Stores.Sessions.CreateSession(s.ctx(), birth(session)))
 		want = append([]innkeeper.Session{session}, want...)
 	}
 	ended := s.session(ada)
 	s.must(s.Stores.Sessions.EndSession(s.ctx(), ending(ended, innkeeper.ReasonLogout)))
-	idle := newSession(ada)
-	idle.RefreshExpiresAt = start.Truncate(time.Second).Add(time.Minute)
+	idle := NewSession(ada)
+	idle.RefreshExpiresAt = Start.Truncate(time.Second).Add(time.Minute)
 	s.must(s.Stores.Sessions.CreateSession(s.ctx(), birth(idle)))
 
-	query := innkeeper.SessionQuery{UserID: ada.ID, AliveAt: start.Add(time.Hour), Limit: 3}
+	query := innkeeper.SessionQuery{UserID: ada.ID, AliveAt: Start.Add(time.Hour), Limit: 3}
 	var got []innkeeper.Session
 	for page := 0; ; page++ {
 		sessions, err := s.Stores.Sessions.Sessions(s.ctx(), query)
@@ -287,19 +312,19 @@ func testSweepSessions(t *testing.T, s *suite) {
 	for range 5 {
 		ended := s.session(ada)
 		s.must(s.Stores.Sessions.EndSession(s.ctx(), ending(ended, innkeeper.ReasonLogout)))
-		expired := newSession(ada)
-		expired.ExpiresAt = start.Truncate(time.Second)
+		expired := NewSession(ada)
+		expired.ExpiresAt = Start.Truncate(time.Second)
 		expired.RefreshExpiresAt = expired.ExpiresAt
 		s.must(s.Stores.Sessions.CreateSession(s.ctx(), birth(expired)))
 	}
 	fresh := s.session(ada)
 	late := ending(fresh, innkeeper.ReasonLogout)
-	late.At = start.Add(48 * time.Hour)
+	late.At = Start.Add(48 * time.Hour)
 	s.must(s.Stores.Sessions.EndSession(s.ctx(), late))
 
-	before := start.Add(24 * time.Hour)
+	before := Start.Add(24 * time.Hour)
 	counts := []int{4, 4, 2, 0}
-	if slices.Contains(s.traits, LetsGoByItself) {
+	if s.has(LetsGoByItself) {
 		counts = []int{0}
 	}
 	for _, want := range counts {

@@ -7,14 +7,20 @@
 //
 // What a store promises is written at [innkeeper.Stores]; each promise is one
 // test here, contention included.
+//
+// What an engine's own tests need too is here once: the users, sessions and
+// rotations that every store is given ([NewUser], [NewSession], [Successor]), several
+// servers that start on one database ([OpenAtOnce]), and the benchmarks.
 package storetest
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
-	"math/rand/v2"
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -28,6 +34,15 @@ type Trait string
 // has ended or expired, whether or not anybody sweeps.
 const LetsGoByItself Trait = "lets go of sessions by itself"
 
+// RefusesTornNames is the trait of a store that joins names of roles, permissions and
+// methods by spaces, and so has to refuse one that it would tear apart. The others
+// need not look: no authority gives them such a name.
+const RefusesTornNames Trait = "refuses names with white space"
+
+// KeepsOnlyUnicode is the trait of a store that keeps U+FFFD in the place of a zero
+// byte, and of what is no UTF-8.
+const KeepsOnlyUnicode Trait = "keeps only Unicode, without zeros"
+
 // Run tests the stores that open returns. Each call of open must return new,
 // empty ones, which live until the test ends.
 func Run(t *testing.T, open func(t *testing.T) innkeeper.Stores, traits ...Trait) {
@@ -40,6 +55,7 @@ func Run(t *testing.T, open func(t *testing.T) innkeeper.Stores, traits ...Trait
 		{"RotateSession", testRotateSession},
 		{"RotateSession/RefusesTheDead", testRotateRefusesTheDead},
 		{"RotateSession/RecentKeys", testRotateRecentKeys},
+		{"RotateSession/ReturnsWhatIsStored", testRotateReturnsWhatIsStored},
 		{"EndSession", testEndSession},
 		{"EndSession/Once", testEndSessionOnce},
 		{"Sessions", testSessions},
@@ -49,6 +65,9 @@ func Run(t *testing.T, open func(t *testing.T) innkeeper.Stores, traits ...Trait
 		{"ChangeUser/NewEpoch", testNewEpoch},
 		{"ChangeUser/Delete", testDeleteUser},
 		{"Roles", testRoles},
+		{"Roles/DeletedForGood", testDeletedRole},
+		{"Names/OfEveryKind", testNamesOfEveryKind},
+		{"Names/WithSpaces", testNamesWithSpaces},
 		{"Events", testEvents},
 		{"Revocations", testRevocations},
 		{"Revoke", testRevoke},
@@ -60,6 +79,7 @@ func Run(t *testing.T, open func(t *testing.T) innkeeper.Stores, traits ...Trait
 		{"Contention/OneRotationWins", testOneRotationWins},
 		{"Contention/ManySessions", testManySessions},
 		{"Contention/RotateAgainstEnd", testRotateAgainstEnd},
+		{"Contention/RotateAgainstCarry", testRotateAgainstCarry},
 		{"Contention/EpochMovesOnce", testEpochMovesOnce},
 		{"Contention/OneRootKeyWins", testOneRootKeyWins},
 		{"Contention/FeedHasNoHoles", testFeedHasNoHoles},
@@ -80,8 +100,11 @@ type suite struct {
 	traits []Trait
 }
 
-// start is a moment with microseconds, which stores must keep.
-var start = time.Date(2026, 3, 14, 15, 9, 26, 535_897_000, time.UTC)
+func (s *suite) has(trait Trait) bool { return slices.Contains(s.traits, trait) }
+
+// Start is a moment with microseconds, which stores must keep, far from what the
+// clock of any server says.
+var Start = time.Date(2026, 3, 14, 15, 9, 26, 535_897_000, time.UTC)
 
 func (s *suite) ctx() context.Context { return s.t.Context() }
 
@@ -111,59 +134,79 @@ func same[T any](t *testing.T, got, want T) {
 // random fills an ID, hash or salt.
 func random[T ~[8]byte | ~[16]byte | ~[32]byte]() T {
 	var out T
-	v := reflect.ValueOf(&out).Elem()
-	for i := range v.Len() {
-		v.Index(i).SetUint(uint64(rand.Uint32() & 0xff))
-	}
+	rand.Read(reflect.ValueOf(&out).Elem().Bytes())
 	return out
 }
 
-// user stores a new user.
-func (s *suite) user(name string) innkeeper.User {
-	s.t.Helper()
-	user := innkeeper.User{
+// browser is a client as wide as they are in production.
+var browser = innkeeper.Client{
+	Addr:      netip.MustParseAddr("2001:db8::7"),
+	UserAgent: "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
+}
+
+// NewUser returns a user that is not stored yet. What it holds is as wide as in
+// production, as in [NewSession] and [Successor], so that rows can be measured.
+func NewUser(name string, roles ...string) innkeeper.User {
+	hash := random[[32]byte]()
+	return innkeeper.User{
 		Subject: innkeeper.Subject{
 			ID:       random[innkeeper.UserID](),
 			Username: name,
 			Email:    name + "@example.com",
 			Epoch:    random[innkeeper.Epoch](),
+			Roles:    roles,
 		},
-		PasswordHash: "$argon2id$of-" + name,
-		CreatedAt:    start,
-		UpdatedAt:    start,
+		PasswordHash: "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$" + base64.RawStdEncoding.EncodeToString(hash[:]),
+		CreatedAt:    Start,
+		UpdatedAt:    Start,
 	}
+}
+
+// user stores a new user.
+func (s *suite) user(name string, roles ...string) innkeeper.User {
+	s.t.Helper()
+	user := NewUser(name, roles...)
 	s.must(s.Users.CreateUser(s.ctx(), user, event(innkeeper.EventUserCreated, user.ID)))
 	return user
 }
 
-// newSession returns a session of the user that is not stored yet.
-func newSession(user innkeeper.User) innkeeper.Session {
+// NewSession returns a session of the user that began at [Start] and is not stored
+// yet.
+func NewSession(user innkeeper.User) innkeeper.Session {
 	return innkeeper.Session{
-		ID:       random[innkeeper.SessionID](),
-		UserID:   user.ID,
-		Epoch:    user.Epoch,
-		Delivery: innkeeper.DeliverByCookie,
-		Device:   "Ada's telephone ☎",
-		Client: innkeeper.Client{
-			Addr:      netip.MustParseAddr("2001:db8::7"),
-			UserAgent: "Mozilla/5.0 (X11; Linux)",
-		},
+		ID:               random[innkeeper.SessionID](),
+		UserID:           user.ID,
+		Epoch:            user.Epoch,
+		Delivery:         innkeeper.DeliverByCookie,
+		Device:           "Ada's telephone ☎",
+		Client:           browser,
 		Methods:          []string{"pwd", "otp"},
-		CreatedAt:        start,
-		ExpiresAt:        start.Truncate(time.Second).Add(30 * 24 * time.Hour),
+		CreatedAt:        Start,
+		ExpiresAt:        Start.Truncate(time.Second).Add(30 * 24 * time.Hour),
 		Generation:       1,
 		SecretHash:       random[innkeeper.SecretHash](),
-		RotatedAt:        start,
-		RefreshExpiresAt: start.Truncate(time.Second).Add(14 * 24 * time.Hour),
+		RotatedAt:        Start,
+		RefreshExpiresAt: Start.Truncate(time.Second).Add(14 * 24 * time.Hour),
 	}
 }
 
 // session stores a new session of the user.
 func (s *suite) session(user innkeeper.User) innkeeper.Session {
 	s.t.Helper()
-	session := newSession(user)
+	session := NewSession(user)
 	s.must(s.Stores.Sessions.CreateSession(s.ctx(), birth(session)))
 	return session
+}
+
+// Create stores a user and a session of theirs, and logs neither.
+func Create(t testing.TB, stores innkeeper.Stores, user innkeeper.User, session innkeeper.Session) {
+	t.Helper()
+	if err := stores.Users.CreateUser(t.Context(), user, innkeeper.Event{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := stores.Sessions.CreateSession(t.Context(), innkeeper.Birth{Session: session}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func birth(session innkeeper.Session) innkeeper.Birth {
@@ -172,9 +215,8 @@ func birth(session innkeeper.Session) innkeeper.Birth {
 	return innkeeper.Birth{Session: session, Event: e}
 }
 
-// rotation returns the next rotation of a session, a minute after the last.
-func rotation(session innkeeper.Session) innkeeper.Rotation {
-	at := session.RotatedAt.Add(time.Minute)
+// Successor returns the next rotation of a session, by the same client.
+func Successor(session innkeeper.Session, at time.Time) innkeeper.Rotation {
 	return innkeeper.Rotation{
 		SessionID:        session.ID,
 		Presented:        session.SecretHash,
@@ -184,8 +226,16 @@ func rotation(session innkeeper.Session) innkeeper.Rotation {
 		Key:              random[innkeeper.KeyHash](),
 		At:               at,
 		RefreshExpiresAt: at.Truncate(time.Second).Add(14 * 24 * time.Hour),
-		Client:           innkeeper.Client{Addr: netip.MustParseAddr("192.0.2.1"), UserAgent: "curl/8"},
+		Client:           session.Client,
 	}
+}
+
+// rotation returns the next rotation of a session, a minute after the last, by
+// another client.
+func rotation(session innkeeper.Session) innkeeper.Rotation {
+	r := Successor(session, session.RotatedAt.Add(time.Minute))
+	r.Client = innkeeper.Client{Addr: netip.MustParseAddr("192.0.2.1"), UserAgent: "curl/8"}
+	return r
 }
 
 // rotated is what a session must be after a rotation.
@@ -217,12 +267,12 @@ func ending(session innkeeper.Session, reason innkeeper.Reason) innkeeper.Ending
 }
 
 func event(kind innkeeper.EventKind, user innkeeper.UserID) innkeeper.Event {
-	return innkeeper.Event{At: start, Kind: kind, Actor: innkeeper.ActorOperator, UserID: user}
+	return innkeeper.Event{At: Start, Kind: kind, Actor: innkeeper.ActorOperator, UserID: user}
 }
 
 // newEpoch returns a change that replaces the user's epoch.
 func newEpoch(user innkeeper.User, reason innkeeper.Reason) innkeeper.UserChange {
-	at := start.Add(time.Hour)
+	at := Start.Add(time.Hour)
 	e := event(innkeeper.EventSessionsEnded, user.ID)
 	e.Reason = reason
 	return innkeeper.UserChange{

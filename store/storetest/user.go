@@ -54,7 +54,7 @@ func testChangeUser(t *testing.T, s *suite) {
 	ada := s.user("ada")
 	session := s.session(ada)
 	email, hash, roles, disabled := "new@example.com", "$argon2id$new", []string{innkeeper.RoleAdmin}, true
-	at := start.Add(time.Hour)
+	at := Start.Add(time.Hour)
 	changed, err := s.Users.ChangeUser(s.ctx(), innkeeper.UserChange{
 		ID: ada.ID, IfEpoch: ada.Epoch, At: at,
 		Email: &email, PasswordHash: &hash, Roles: &roles, Disabled: &disabled,
@@ -125,7 +125,7 @@ func testNewEpoch(t *testing.T, s *suite) {
 		same(t, s.stored(dead.ID), before)
 	}
 
-	opened := newSession(changed)
+	opened := NewSession(changed)
 	change = newEpoch(changed, innkeeper.ReasonPasswordChanged)
 	opened.Epoch = change.NewEpoch.Epoch
 	change.NewEpoch.Open = &opened
@@ -167,7 +167,7 @@ func testRoles(t *testing.T, s *suite) {
 	clerk := innkeeper.Role{Name: "clerk", Permissions: []string{"mail:read"}}
 	s.must(s.Roles.SetRole(s.ctx(), clerk, event(innkeeper.EventRoleSet, innkeeper.UserID{})))
 	ada := s.user("ada")
-	_, err = s.Users.ChangeUser(s.ctx(), innkeeper.UserChange{ID: ada.ID, IfEpoch: ada.Epoch, At: start, Roles: &[]string{"clerk"}})
+	_, err = s.Users.ChangeUser(s.ctx(), innkeeper.UserChange{ID: ada.ID, IfEpoch: ada.Epoch, At: Start, Roles: &[]string{"clerk"}})
 	s.must(err)
 	same(t, s.storedUser(ada.ID).Permissions, []string{"mail:read"})
 
@@ -184,4 +184,19 @@ func testRoles(t *testing.T, s *suite) {
 		t.Fatalf("the deleted role left %v %v", left.Roles, left.Permissions)
 	}
 	s.wantErr(s.Roles.DeleteRole(s.ctx(), "clerk", event(innkeeper.EventRoleDeleted, innkeeper.UserID{})), innkeeper.ErrNotFound)
+}
+
+// testDeletedRole holds that whoever had a role that was deleted does not have the
+// next one of that name.
+func testDeletedRole(t *testing.T, s *suite) {
+	clerk := innkeeper.Role{Name: "clerk", Permissions: []string{"mail:read"}}
+	for range 2 {
+		s.must(s.Roles.SetRole(s.ctx(), clerk, innkeeper.Event{}))
+	}
+	ada := s.user("ada", clerk.Name)
+	s.must(s.Roles.DeleteRole(s.ctx(), clerk.Name, innkeeper.Event{}))
+	s.must(s.Roles.SetRole(s.ctx(), clerk, innkeeper.Event{}))
+	if got := s.storedUser(ada.ID); got.Roles != nil || got.Permissions != nil {
+		t.Fatalf("the user has %v %v", got.Roles, got.Permissions)
+	}
 }
