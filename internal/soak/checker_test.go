@@ -206,12 +206,6 @@ func TestCheckerIsFair(t *testing.T) {
 			s.list("e1").lists("mine", "unheard of")
 			s.list("e1").lists("mine", "unheard of")
 		}},
-		{"a logout that ends what somebody else has just ended", func(s *story) {
-			s.logOut("t1", 1).during(0, 30).succeeds(204)
-			s.admin(Disable).during(5, 10).succeeds(200)
-			s.refresh("t1", 1, "k1").during(15, 20).refused(401, "session_ended", "user_disabled")
-			s.refresh("t1", 1, "k1").during(40, 50).refused(401, "session_ended", "logout")
-		}},
 		{"a logout between the look at the token and the work", func(s *story) {
 			s.list("e1").during(0, 30).lists()
 			s.logOut("t1", 1).during(10, 20).succeeds(204)
@@ -245,6 +239,12 @@ func TestSessionsApart(t *testing.T) {
 			s.present("", "", 0, "").as(SignIn).unanswered()
 			s.list("e1").lists("mine", "unheard of")
 			s.list("e1").lists("mine")
+		}},
+		{"a logout that ends what somebody else has just ended", func(s *story) {
+			s.logOut("t1", 1).during(0, 30).succeeds(204)
+			s.admin(Disable).during(5, 10).succeeds(200)
+			s.refresh("t1", 1, "k1").during(15, 20).refused(401, "session_ended", "user_disabled")
+			s.refresh("t1", 1, "k1").during(40, 50).refused(401, "session_ended", "logout")
 		}},
 		{"an access token of the epoch before", func(s *story) {
 			s.wide(Others, "e1").during(0, 50).succeeds(204)

@@ -25,13 +25,15 @@ import (
 // from then on every other answer has to agree.
 //
 // Where sessions are kept apart from users, in Redis, no transaction covers both,
-// and three things may be seen there that one database never shows. None of them
+// and four things may be seen there that one database never shows. None of them
 // gives anybody anything:
 //
 //   - A list is read in several steps, so that it may show one session as it was
 //     before another ended.
 //   - A sign-in that was answered with 503 may be taken back: its session, which
 //     nobody has the token of, is seen and then is not.
+//   - Who ends a session that a change of the user has just ended may give it a
+//     second reason.
 //   - A refresh at the very moment of "others" may bring an access token of the
 //     epoch before, which is refused, and renewed by the next refresh.
 
@@ -261,7 +263,8 @@ func (w world) carryOut(op *Operation) world {
 }
 
 // late is the world after a request that ends a session which it had found alive,
-// when somebody replaced the epoch in between. The session is over either way, but
+// when somebody replaced the epoch in between. That can be where sessions are kept
+// apart from users. The session is over either way, but
 // from now on clients are told the other reason. It takes a request that began
 // before the replacement was answered.
 func (w world) late(op *Operation) (row, world, bool) {
@@ -270,7 +273,7 @@ func (w world) late(op *Operation) (row, world, bool) {
 		id = op.Target
 	}
 	s := w.session(id)
-	if s == nil || s.ended != "" || !op.overlaps(s.lapse) {
+	if !w.apart || s == nil || s.ended != "" || !op.overlaps(s.lapse) {
 		return "", w, false
 	}
 	found, then := *s, w
