@@ -56,8 +56,8 @@ type answer struct {
 	body   []byte
 }
 
-// do sends a request with headers in pairs, and reads the answer. The context must
-// have a deadline; it does not end otherwise.
+// do sends a request with headers in pairs, and reads the answer, until the context
+// ends.
 func (c *connection) do(ctx context.Context, method, path, body string, headers []string) (answer, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, strings.NewReader(body))
 	if err != nil {
@@ -73,8 +73,10 @@ func (c *connection) do(ctx context.Context, method, path, body string, headers 
 	if err := c.connect(ctx); err != nil {
 		return answer{}, err
 	}
+	conn := c.conn
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // in the past: reads and writes end
 	a, reusable, err := c.exchange(req)
-	if !reusable {
+	if ended := !stop(); ended || !reusable {
 		c.close()
 	}
 	c.usedAt = time.Now()
