@@ -53,7 +53,7 @@ func compare(ctx context.Context, out io.Writer, s settings) (err error) {
 			return err
 		}
 	}
-	if err := c.report(out); err != nil || s.growth == 0 {
+	if err := errors.Join(c.report(out), c.reportFewer(ctx, out)); err != nil || s.growth == 0 {
 		return err
 	}
 	return c.reportGrowth(ctx, out)
@@ -138,7 +138,7 @@ func (c *comparison) round(ctx context.Context) error {
 				return err
 			}
 		}
-		t, err := c.turn(ctx, s)
+		t, err := c.turn(ctx, s, c.clients)
 		if err != nil {
 			return err
 		}
@@ -147,13 +147,14 @@ func (c *comparison) round(ctx context.Context) error {
 	return nil
 }
 
-func (c *comparison) turn(ctx context.Context, s *side) (turn, error) {
+// turn is one turn of a side with so many of its clients.
+func (c *comparison) turn(ctx context.Context, s *side, clients int) (turn, error) {
 	if c.cpuProfile != "" {
 		if _, err := s.tell("profile " + c.cpuProfile + "." + s.name); err != nil {
 			return turn{}, err
 		}
 	}
-	t, err := s.run(ctx, load.Refresh.Clients(s.sessions), load.Options{WarmUp: c.warmUp, Duration: c.duration})
+	t, err := s.run(ctx, load.Refresh.Clients(s.sessions[:clients]), load.Options{WarmUp: c.warmUp, Duration: c.duration})
 	if c.cpuProfile != "" {
 		_, stopErr := s.tell("stop-profile")
 		err = errors.Join(err, stopErr)
@@ -171,19 +172,52 @@ func (c *comparison) report(out io.Writer) error {
 		fmt.Fprintf(table, "%s\t%.0f\t\t1.00\t\t\t\t\t\n", sidePgbench, median(bare))
 	}
 	for _, s := range c.sides {
-		rates := ofTurns(s.turns, func(t turn) float64 { return t.PerSecond() })
+		perSecond := rates(s.turns)
 		if s.name == sideFloor {
-			floor = rates
+			floor = perSecond
 		}
-		latency := func(q float64) time.Duration {
-			return time.Duration(median(ofTurns(s.turns, func(t turn) float64 { return float64(t.Latencies.Quantile(q)) })))
-		}
-		fmt.Fprintf(table, "%s\t%.0f\t%s\t%s\t%s\t%s\t%s\t%s\t\n", s.name, median(rates), ratio(rates, floor), ratio(rates, bare),
-			short(latency(.5)), short(latency(.99)),
+		fmt.Fprintf(table, "%s\t%.0f\t%s\t%s\t%s\t%s\t%s\t%s\t\n", s.name, median(perSecond), ratio(perSecond, floor), ratio(perSecond, bare),
+			short(latency(s.turns, .5)), short(latency(s.turns, .99)),
 			short(time.Duration(median(ofTurns(s.turns, func(t turn) float64 { return float64(t.serverCPU) })))),
 			short(time.Duration(median(ofTurns(s.turns, func(t turn) float64 { return float64(t.engineCPU) })))))
 	}
 	fmt.Fprintln(table, "\t\t\t\t\t\tof 1,000\tof 1,000\t")
+	return table.Flush()
+}
+
+// reportFewer compares SQLite with the floor where there is less to share: one
+// client waits for a sync of the disk of its own.
+func (c *comparison) reportFewer(ctx context.Context, out io.Writer) error {
+	byName := make(map[string]*side)
+	for _, s := range c.sides {
+		byName[s.name] = s
+	}
+	floor, sqlite := byName[sideFloor], byName[sideSQLite]
+	if floor == nil || sqlite == nil {
+		return nil
+	}
+	fmt.Fprintln(out, "\nsqlite with fewer clients:")
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "clients\tfloor/s\trefreshes/s\tof floor\tp50\tp99\t")
+	for _, clients := range []int{1, 16} {
+		if clients >= c.clients {
+			continue
+		}
+		var floors, turns []turn
+		for range c.rounds {
+			f, err := c.turn(ctx, floor, clients)
+			if err != nil {
+				return err
+			}
+			t, err := c.turn(ctx, sqlite, clients)
+			if err != nil {
+				return err
+			}
+			floors, turns = append(floors, f), append(turns, t)
+		}
+		fmt.Fprintf(table, "%d\t%.0f\t%.0f\t%s\t%s\t%s\t\n", clients, median(rates(floors)), median(rates(turns)),
+			ratio(rates(turns), rates(floors)), short(latency(turns, .5)), short(latency(turns, .99)))
+	}
 	return table.Flush()
 }
 
@@ -237,6 +271,15 @@ func ofTurns(turns []turn, figure func(turn) float64) []float64 {
 		figures[i] = figure(t)
 	}
 	return figures
+}
+
+func rates(turns []turn) []float64 {
+	return ofTurns(turns, func(t turn) float64 { return t.PerSecond() })
+}
+
+// latency is the median of a quantile of the turns.
+func latency(turns []turn, q float64) time.Duration {
+	return time.Duration(median(ofTurns(turns, func(t turn) float64 { return float64(t.Latencies.Quantile(q)) })))
 }
 
 // ratio is the median of the ratios of turns that were taken one after the other.

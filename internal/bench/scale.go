@@ -146,12 +146,9 @@ func (s scaleSettings) compareSizes(ctx context.Context, out io.Writer, key *roo
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "sessions\trefreshes/s\tp50\tp99\tp99 of small\t")
 	for _, c := range []*crowd{small, large} {
-		p99 := ofTurns(c.turns, func(t turn) float64 { return float64(t.Latencies.Quantile(.99)) })
-		fmt.Fprintf(table, "%d\t%.0f\t%s\t%s\t%s\t\n", c.live,
-			median(ofTurns(c.turns, func(t turn) float64 { return t.PerSecond() })),
-			short(time.Duration(median(ofTurns(c.turns, func(t turn) float64 { return float64(t.Latencies.Quantile(.5)) })))),
-			short(time.Duration(median(p99))),
-			ratio(p99, ofTurns(small.turns, func(t turn) float64 { return float64(t.Latencies.Quantile(.99)) })))
+		p99 := func(t turn) float64 { return float64(t.Latencies.Quantile(.99)) }
+		fmt.Fprintf(table, "%d\t%.0f\t%s\t%s\t%s\t\n", c.live, median(rates(c.turns)),
+			short(latency(c.turns, .5)), short(latency(c.turns, .99)), ratio(ofTurns(c.turns, p99), ofTurns(small.turns, p99)))
 	}
 	if err := table.Flush(); err != nil {
 		return err
