@@ -168,6 +168,21 @@ type Rotation struct {
 	Client           Client
 }
 
+// Apply makes of a session what the rotation stores, but for its RecentKeys, which
+// belong to the row. The session needs its ExpiresAt. Times come out as stores keep
+// them.
+func (r *Rotation) Apply(session *Session) {
+	session.Generation = r.Generation
+	session.SecretHash = r.SecretHash
+	session.Salt = r.Salt
+	session.RotatedAt = kept(r.At)
+	session.RefreshExpiresAt = earlier(session.ExpiresAt, kept(r.RefreshExpiresAt))
+	session.Client = r.Client
+}
+
+// kept is a time as stores keep it.
+func kept(t time.Time) time.Time { return time.UnixMicro(t.UnixMicro()).UTC() }
+
 // Ending is the end of one session.
 type Ending struct {
 	SessionID  SessionID

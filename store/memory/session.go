@@ -42,16 +42,8 @@ func (s *Store) RotateSession(ctx context.Context, r innkeeper.Rotation) (innkee
 	if !ok || user.Disabled || user.Epoch != session.Epoch {
 		return innkeeper.Session{}, innkeeper.Subject{}, innkeeper.ErrNoMatch
 	}
-	session.Generation = r.Generation
-	session.SecretHash = r.SecretHash
-	session.Salt = r.Salt
+	r.Apply(&session)
 	session.RecentKeys = session.RecentKeys.Push(r.Key)
-	session.RotatedAt = r.At
-	session.RefreshExpiresAt = r.RefreshExpiresAt
-	if session.ExpiresAt.Before(r.RefreshExpiresAt) {
-		session.RefreshExpiresAt = session.ExpiresAt
-	}
-	session.Client = r.Client
 	s.sessions[session.ID] = session
 	return cloneSession(session), s.subject(user), nil
 }

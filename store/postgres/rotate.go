@@ -147,14 +147,7 @@ func (b *batch) send(ctx context.Context, conn *pgx.Conn, statement string, item
 func (item *rotation) rotated(r *row) {
 	by := &item.asked
 	item.matched = true
-	item.session = innkeeper.Session{
-		ID:         by.SessionID,
-		Client:     by.Client,
-		Generation: by.Generation,
-		SecretHash: by.SecretHash,
-		Salt:       by.Salt,
-		RotatedAt:  stored(by.At),
-	}
+	item.session = innkeeper.Session{ID: by.SessionID}
 	session, user := &item.session, &item.user
 	r.fixed(session.UserID[:])
 	r.fixed(session.Epoch[:])
@@ -169,8 +162,5 @@ func (item *rotation) rotated(r *row) {
 	user.Username = r.text()
 	user.Email = r.text()
 	r.claims(user)
-	session.RefreshExpiresAt = stored(by.RefreshExpiresAt)
-	if session.ExpiresAt.Before(session.RefreshExpiresAt) {
-		session.RefreshExpiresAt = session.ExpiresAt
-	}
+	by.Apply(session)
 }

@@ -35,9 +35,6 @@ func list(names []string) []string {
 	return names
 }
 
-// stored is a time as it comes back.
-func stored(t time.Time) time.Time { return time.UnixMicro(t.UnixMicro()).UTC() }
-
 // optionalTime stores the zero time, which means "not yet", as NULL.
 func optionalTime(t time.Time) *time.Time {
 	if t.IsZero() {

@@ -133,15 +133,7 @@ func (s *Store) rotate(ctx context.Context, r *innkeeper.Rotation) (session innk
 	}
 	session = b.session(r.SessionID)
 	session.Epoch = user.Epoch // the script compares it
-	session.Generation = r.Generation
-	session.SecretHash = r.SecretHash
-	session.Salt = r.Salt
-	session.RotatedAt = stored(r.At)
-	session.RefreshExpiresAt = stored(r.RefreshExpiresAt)
-	if session.ExpiresAt.Before(session.RefreshExpiresAt) {
-		session.RefreshExpiresAt = session.ExpiresAt
-	}
-	session.Client = r.Client
+	r.Apply(&session)
 	before, err := s.swap(ctx, r, &session)
 	if err != nil {
 		return session, subject, err

@@ -156,9 +156,6 @@ func column(value any) driver.Value {
 	return value // the driver refuses what it does not know
 }
 
-// stored is a time as it comes back.
-func stored(t time.Time) time.Time { return time.UnixMicro(t.UnixMicro()).UTC() }
-
 // optionalTime stores the zero time, which means "not yet", as NULL.
 func optionalTime(t time.Time) any {
 	if t.IsZero() {

@@ -94,14 +94,7 @@ func (s *Store) RotateSession(ctx context.Context, r innkeeper.Rotation) (innkee
 
 // rotated puts the session together from the rotation and what it returned.
 func (r *row) rotated(by innkeeper.Rotation) (session innkeeper.Session, user innkeeper.Subject) {
-	session = innkeeper.Session{
-		ID:         by.SessionID,
-		Client:     by.Client,
-		Generation: by.Generation,
-		SecretHash: by.SecretHash,
-		Salt:       by.Salt,
-		RotatedAt:  stored(by.At),
-	}
+	session.ID = by.SessionID
 	fixed := r.blob()
 	r.fill(session.UserID[:], &fixed)
 	r.fill(session.Epoch[:], &fixed)
@@ -119,10 +112,7 @@ func (r *row) rotated(by innkeeper.Rotation) (session innkeeper.Session, user in
 	if packed.malformed {
 		r.fail("not packed right")
 	}
-	session.RefreshExpiresAt = stored(by.RefreshExpiresAt)
-	if session.ExpiresAt.Before(session.RefreshExpiresAt) {
-		session.RefreshExpiresAt = session.ExpiresAt
-	}
+	by.Apply(&session)
 	return session, user
 }
 
