@@ -147,15 +147,17 @@ func (c *comparison) round(ctx context.Context) error {
 	return nil
 }
 
-// turn is one turn of a side with so many of its clients.
+// turn is one turn of a side with so many of its clients. Profiles are of all of
+// them.
 func (c *comparison) turn(ctx context.Context, s *side, clients int) (turn, error) {
-	if c.cpuProfile != "" {
+	profiled := c.cpuProfile != "" && clients == c.clients
+	if profiled {
 		if _, err := s.tell("profile " + c.cpuProfile + "." + s.name); err != nil {
 			return turn{}, err
 		}
 	}
 	t, err := s.run(ctx, load.Refresh.Clients(s.sessions[:clients]), load.Options{WarmUp: c.warmUp, Duration: c.duration})
-	if c.cpuProfile != "" {
+	if profiled {
 		_, stopErr := s.tell("stop-profile")
 		err = errors.Join(err, stopErr)
 	}
