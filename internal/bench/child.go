@@ -41,6 +41,7 @@ const (
 // childFlags say what a side serves. With neither file nor database it is the
 // floor.
 type childFlags struct {
+	bare     bool
 	file     string
 	database string
 	sessions string
@@ -49,6 +50,7 @@ type childFlags struct {
 func runChild(ctx context.Context, in io.Reader, out io.Writer, args []string) error {
 	var f childFlags
 	flags := flag.NewFlagSet(childCommand, flag.ContinueOnError)
+	flags.BoolVar(&f.bare, "bare", false, "the floor above the store, instead of Innkeeper")
 	flags.StringVar(&f.file, "file", "", "SQLite file")
 	flags.StringVar(&f.database, "database", "", "URL of a PostgreSQL database")
 	flags.StringVar(&f.sessions, "sessions", "", "URL of a Redis server")
@@ -85,7 +87,7 @@ type child struct {
 
 func (c *child) open(ctx context.Context, f childFlags) (http.Handler, error) {
 	if f.file == "" && f.database == "" {
-		return newFloor(ctx)
+		return newFloor(ctx, nil, innkeeper.User{})
 	}
 	stores, err := c.openStores(ctx, f)
 	if err != nil {
@@ -110,6 +112,13 @@ func (c *child) open(ctx context.Context, f childFlags) (http.Handler, error) {
 	_, err = c.authority.CreateUser(ctx, innkeeper.NewUser{Username: username, Password: secretWord}, innkeeper.ActorOperator)
 	if err != nil && !errors.Is(err, innkeeper.ErrUsernameTaken) {
 		return nil, err
+	}
+	if f.bare {
+		user, err := stores.Users.UserByUsername(ctx, username)
+		if err != nil {
+			return nil, err
+		}
+		return newFloor(ctx, stores.Sessions, user)
 	}
 	return httpapi.New(httpapi.Config{Authority: c.authority})
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -25,7 +26,24 @@ const (
 	sidePostgres      = "postgres"
 	sideRedisSQLite   = "redis+sqlite"
 	sideRedisPostgres = "redis+postgres"
+
+	// The floor above a store, and not Innkeeper.
+	barePrefix            = "bare "
+	sideBarePostgres      = barePrefix + sidePostgres
+	sideBareRedisSQLite   = barePrefix + sideRedisSQLite
+	sideBareRedisPostgres = barePrefix + sideRedisPostgres
 )
+
+// servers are the sides that are servers.
+var servers = []string{
+	sideFloor, sideSQLite,
+	sidePostgres, sideBarePostgres,
+	sideRedisSQLite, sideBareRedisSQLite,
+	sideRedisPostgres, sideBareRedisPostgres,
+}
+
+// onPostgres are the sides that need PostgreSQL.
+var onPostgres = []string{sidePgbench, sidePostgres, sideBarePostgres, sideRedisPostgres, sideBareRedisPostgres}
 
 // comparison is all sides, ready for their turns.
 type comparison struct {
@@ -61,7 +79,7 @@ func compare(ctx context.Context, out io.Writer, s settings) (err error) {
 
 // open starts engines and servers, and signs the clients in.
 func (c *comparison) open(ctx context.Context) error {
-	if c.wants(sidePostgres) || c.wants(sidePgbench) || c.wants(sideRedisPostgres) {
+	if slices.ContainsFunc(onPostgres, c.wants) {
 		var err error
 		if c.postgres, err = testengine.StartPostgres(ctx, testengine.PostgresConfig{}); err != nil {
 			return err
@@ -74,7 +92,7 @@ func (c *comparison) open(ctx context.Context) error {
 			return fmt.Errorf("prepare pgbench: %w", err)
 		}
 	}
-	for _, name := range []string{sideFloor, sideSQLite, sidePostgres, sideRedisSQLite, sideRedisPostgres} {
+	for _, name := range servers {
 		if !c.wants(name) {
 			continue
 		}
@@ -99,7 +117,8 @@ func (c *comparison) start(ctx context.Context, name string) (*side, error) {
 		below engine
 		args  []string
 	)
-	switch name {
+	store, bare := strings.CutPrefix(name, barePrefix)
+	switch store {
 	case sideSQLite, sideRedisSQLite:
 		file := filepath.Join(c.dir, name+".db")
 		below, args = sqliteFile(file), []string{"-file", file}
@@ -110,13 +129,16 @@ func (c *comparison) start(ctx context.Context, name string) (*side, error) {
 		}
 		below, args = database, []string{"-database", database.url}
 	}
-	if name == sideRedisSQLite || name == sideRedisPostgres {
+	if store == sideRedisSQLite || store == sideRedisPostgres {
 		server, err := testengine.StartRedis(ctx, testengine.RedisConfig{AppendFsync: "everysec"})
 		if err != nil {
 			return nil, err
 		}
 		c.closers = append(c.closers, server.Close)
 		below, args = redisSessions{server: server, beside: below}, append(args, "-sessions", server.URL())
+	}
+	if bare {
+		args = append(args, "-bare")
 	}
 	return startSide(ctx, name, key, below, args...)
 }
@@ -229,7 +251,7 @@ func (c *comparison) reportGrowth(ctx context.Context, out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "side\trows\tkB\tkB of log\t")
 	for _, s := range c.sides {
-		if s.engine == nil {
+		if s.engine == nil || strings.HasPrefix(s.name, barePrefix) {
 			continue
 		}
 		before, err := s.engine.size(ctx)

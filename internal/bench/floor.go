@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/accesstoken"
 	"github.com/innkeeper-auth/innkeeper/keyring"
 	"github.com/innkeeper-auth/innkeeper/rootkey"
@@ -17,17 +21,23 @@ import (
 
 // floor answers every request like a refresh, of no session: it decodes the
 // request, signs one access token and encodes the answer.
+//
+// Above a store it swaps a row as well, and still parses no token, derives no
+// secret and checks nothing: the least that a refresh could cost with that store.
 type floor struct {
-	keys *keyring.Ring
+	keys  *keyring.Ring
+	store innkeeper.SessionStore // nil: none
+	user  innkeeper.User         // whose sessions the store holds
+	rows  sync.Map               // refresh token of a client to its *innkeeper.Session
 }
 
-func newFloor(ctx context.Context) (*floor, error) {
+func newFloor(ctx context.Context, store innkeeper.SessionStore, user innkeeper.User) (*floor, error) {
 	roots, err := rootkey.NewRing(rootkey.Generate())
 	if err != nil {
 		return nil, err
 	}
 	keys, err := keyring.Open(ctx, keyring.Config{Store: memory.New(), RootKeys: roots}, time.Now())
-	return &floor{keys: keys}, err
+	return &floor{keys: keys, store: store, user: user}, err
 }
 
 // tokens is the answer of a sign-in or a refresh.
@@ -58,12 +68,22 @@ func (f *floor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		RefreshToken string `json:"refresh_token"`
 	}
-	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+	err := json.NewDecoder(r.Body).Decode(&in)
+	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	if in.RefreshToken == "" { // a sign-in
 		in.RefreshToken = noToken
+		if f.store != nil {
+			in.RefreshToken, err = f.signIn(r.Context())
+		}
+	} else if f.store != nil {
+		err = f.swap(r.Context(), in.RefreshToken)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
 	}
 	now := time.Now()
 	token, err := f.keys.Sign(accesstoken.Claims{
@@ -84,4 +104,35 @@ func (f *floor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := json.NewEncoder(w).Encode(out); err != nil {
 		fmt.Fprintln(os.Stderr, "bench: floor:", err)
 	}
+}
+
+// signIn stores a session, whose only client keeps one name for it.
+func (f *floor) signIn(ctx context.Context) (name string, err error) {
+	now := time.Now()
+	row := &innkeeper.Session{
+		UserID: f.user.ID, Epoch: f.user.Epoch, Delivery: innkeeper.DeliverByBody, CreatedAt: now, RotatedAt: now,
+		ExpiresAt: now.Add(time.Hour).Truncate(time.Second), RefreshExpiresAt: now.Add(time.Hour).Truncate(time.Second),
+		Generation: 1, Methods: []string{"pwd"},
+	}
+	_, _ = rand.Read(row.ID[:]) // never fails, since Go 1.24
+	_, _ = rand.Read(row.SecretHash[:])
+	name = noToken[:len(noToken)-26] + rand.Text()
+	f.rows.Store(name, row)
+	return name, f.store.CreateSession(ctx, innkeeper.Birth{Session: *row})
+}
+
+func (f *floor) swap(ctx context.Context, name string) error {
+	found, ok := f.rows.Load(name)
+	if !ok {
+		return errors.New("nobody has signed in under this name")
+	}
+	row := found.(*innkeeper.Session) //nolint:errcheck // nothing else is ever stored
+	rotation := innkeeper.Rotation{
+		SessionID: row.ID, Presented: row.SecretHash, Generation: row.Generation + 1, At: time.Now(), RefreshExpiresAt: row.RefreshExpiresAt,
+	}
+	_, _ = rand.Read(rotation.SecretHash[:])
+	_, _ = rand.Read(rotation.Salt[:])
+	var err error
+	*row, _, err = f.store.RotateSession(ctx, rotation)
+	return err
 }
