@@ -57,9 +57,9 @@ type wireJWK struct {
 //   - a key that is not meant to verify signatures: use other than "sig", key_ops
 //     without "verify" (RFC 7517 §4.2, §4.3), or alg other than the one that
 //     goes with its type;
-//   - RSA below 2048 or above 4096 bits or with a public exponent that is even
-//     or 1, a point that is not on P-256, and types and curves of no algorithm
-//     that we know.
+//   - RSA below 2048 or above 4096 bits, with a public exponent that is even or
+//     1, or with the weakness ROCA (CVE-2017-15361), a point that is not on
+//     P-256, and types and curves of no algorithm that we know.
 //
 // Certificates in the key are ignored: trust comes from where it was fetched.
 func ParseJWK(text []byte) (PublicKey, error) {

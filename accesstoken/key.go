@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/big"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -162,12 +163,35 @@ func algorithmOf(key crypto.PublicKey) (Algorithm, error) {
 		if key.N.Bit(0) == 0 || key.E%2 == 0 || key.E < 3 {
 			return "", fmt.Errorf("%w: RSA modulus and exponent must be odd, the exponent above 1", ErrKey)
 		}
+		if isROCA(key.N) {
+			return "", fmt.Errorf("%w: the RSA key has the weakness ROCA (CVE-2017-15361) and can be factored", ErrKey)
+		}
 		return RS256, nil
 	case ed25519.PublicKey:
 		return EdDSA, nil
 	default:
 		return "", fmt.Errorf("%w: not P-256, RSA or Ed25519", ErrKey)
 	}
+}
+
+// isROCA reports whether a modulus was made by the faulty generator of Infineon's
+// chips (CVE-2017-15361; Nemec et al., "The Return of Coppersmith's Attack", CCS
+// 2017). It made primes that are a power of 65537 modulo every small prime, and
+// so is their product. Of the primes that it used for all sizes we allow, these
+// are the 16 that tell most: a sound key passes for a faulty one once in 2^70.
+func isROCA(n *big.Int) bool {
+	var remainder big.Int
+	for _, p := range [...]int64{37, 97, 229, 233, 239, 241, 257, 331, 349, 397, 461, 523, 541, 571, 673, 691} {
+		r := remainder.Mod(n, big.NewInt(p)).Int64()
+		power := 65537 % p
+		for power != r && power != 1 {
+			power = power * 65537 % p
+		}
+		if power != r {
+			return false
+		}
+	}
+	return true
 }
 
 // KeyID returns the name of the key: for our own keys the RFC 7638 thumbprint.

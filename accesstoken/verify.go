@@ -37,7 +37,7 @@ type Expectation struct {
 // [ErrIssuer], [ErrAudience], [ErrNotYetValid] and [ErrExpired] of one that is
 // genuine.
 func Verify(token string, keys func(keyID string) (PublicKey, bool), want Expectation) (Claims, error) {
-	payload, err := authenticate(token, keys)
+	payload, err := authenticate(token, typ, keys)
 	if err != nil {
 		return Claims{}, err
 	}
@@ -54,9 +54,11 @@ func Verify(token string, keys func(keyID string) (PublicKey, bool), want Expect
 	return wire.claims(), nil
 }
 
-// authenticate checks form and signature and returns the decoded payload. No byte
-// of the payload is looked at before the signature has been found right.
-func authenticate(token string, keys func(string) (PublicKey, bool)) ([]byte, error) {
+// authenticate checks form, kind and signature of a JWS and returns the decoded
+// payload. No byte of the payload is looked at before the signature has been
+// found right. The kind is an argument so that vectors which have none, those of
+// Wycheproof, come this very way.
+func authenticate(token, kind string, keys func(string) (PublicKey, bool)) ([]byte, error) {
 	if len(token) > MaxSize {
 		return nil, fmt.Errorf("%w: longer than %d bytes", ErrMalformed, MaxSize)
 	}
@@ -68,7 +70,7 @@ func authenticate(token string, keys func(string) (PublicKey, bool)) ([]byte, er
 	signed, signatureText := token[:last], token[last+1:]
 	headerText, payloadText, _ := strings.Cut(signed, ".")
 
-	header, err := decodeHeader(headerText)
+	header, err := decodeHeader(headerText, kind)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +99,7 @@ func authenticate(token string, keys func(string) (PublicKey, bool)) ([]byte, er
 
 // decodeHeader reads a header and refuses what no key could make acceptable, so
 // that such tokens cause no key to be looked up, or fetched.
-func decodeHeader(text string) (wireHeader, error) {
+func decodeHeader(text, kind string) (wireHeader, error) {
 	var header wireHeader
 	data, err := decodeSegment(text)
 	if err != nil {
@@ -108,8 +110,8 @@ func decodeHeader(text string) (wireHeader, error) {
 	}
 	// Media types are compared without regard to case (RFC 2045 §5.1), and
 	// "application/" may be left out (RFC 7515 §4.1.9).
-	if !strings.EqualFold(header.Type, typ) && !strings.EqualFold(header.Type, "application/"+typ) {
-		return header, fmt.Errorf("%w: typ is not %s", ErrMalformed, typ)
+	if !strings.EqualFold(header.Type, kind) && !strings.EqualFold(header.Type, "application/"+kind) {
+		return header, fmt.Errorf("%w: typ is not %s", ErrMalformed, kind)
 	}
 	// We understand no extension, so that any list of critical ones, and any value
 	// that is not such a list, is one too many (RFC 7515 §4.1.11).
