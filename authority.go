@@ -8,27 +8,31 @@ import (
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper/accesstoken"
+	"github.com/innkeeper-auth/innkeeper/internal/revoked"
 	"github.com/innkeeper-auth/innkeeper/keyring"
 	"github.com/innkeeper-auth/innkeeper/password"
 	"github.com/innkeeper-auth/innkeeper/rootkey"
 )
 
 // Authority is the front desk: it checks who people are, opens, refreshes and
-// ends their sessions, and manages users. Make one with [Open]; it holds no
-// state of its own besides signing keys, so any number of them may share a
-// store. It is safe for concurrent use.
+// ends their sessions, and manages users. Make one with [Open] and let it
+// [Authority.Run]; it holds no state of its own besides copies of the signing keys
+// and of the revocation feed, so any number of them may share a store. It is safe
+// for concurrent use.
 type Authority struct {
 	issuer   string
 	audience []string
 	stores   Stores
 	roots    rootkey.Ring
 	keys     *keyring.Ring
+	rewraps  bool // signing keys are to be wrapped under our own root key once
 	hasher   *password.Hasher
 	rules    password.Policy
 	policy   Policy
 	clock    func() time.Time
 	signup   bool
 	observer func(ctx context.Context, event Event)
+	feed     feed
 }
 
 // Open returns an Authority over the given stores. On a store that is new it
@@ -53,14 +57,21 @@ func Open(ctx context.Context, cfg Config) (*Authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("password hashing: %w", err)
 	}
-	if err := claimStore(ctx, cfg.Stores.RootKeys, cfg.RootKeys); err != nil {
+	period, err := cfg.rotationPeriod()
+	if err != nil {
+		return nil, err
+	}
+	known, err := claimStore(ctx, cfg.Stores.RootKeys, cfg.RootKeys, cfg.Visiting)
+	if err != nil {
 		return nil, err
 	}
 	keys, err := keyring.Open(ctx, keyring.Config{
-		Store:     cfg.Stores.Keys,
-		RootKeys:  cfg.RootKeys,
-		Algorithm: cfg.Algorithm,
-	}, cfg.Clock())
+		Store:          cfg.Stores.Keys,
+		RootKeys:       cfg.RootKeys,
+		Algorithm:      cfg.Algorithm,
+		RotationPeriod: period,
+		LeaveNewKeys:   cfg.Visiting,
+	}, cfg.Clock().UTC().Truncate(time.Microsecond))
 	if err != nil {
 		return nil, fmt.Errorf("open signing keys: %w", err)
 	}
@@ -70,6 +81,7 @@ func Open(ctx context.Context, cfg Config) (*Authority, error) {
 		stores:   cfg.Stores,
 		roots:    cfg.RootKeys,
 		keys:     keys,
+		rewraps:  known,
 		hasher:   hasher,
 		rules:    cfg.PasswordPolicy,
 		policy:   policy,
@@ -77,6 +89,7 @@ func Open(ctx context.Context, cfg Config) (*Authority, error) {
 		signup:   cfg.SignupOpen,
 		observer: cfg.Observe,
 	}
+	a.feed.init()
 	if len(a.audience) == 0 {
 		a.audience = []string{a.issuer}
 	}
@@ -84,27 +97,30 @@ func Open(ctx context.Context, cfg Config) (*Authority, error) {
 }
 
 // claimStore makes sure that the store and the root keys belong together, before
-// anything is read from the one with the other.
-func claimStore(ctx context.Context, store RootKeyStore, ring rootkey.Ring) error {
+// anything is read from the one with the other. It reports whether the store knew
+// the active root key before: then some server has started with it, as all are to
+// do before it mints.
+func claimStore(ctx context.Context, store RootKeyStore, ring rootkey.Ring, visiting bool) (activeKnown bool, err error) {
 	known, err := store.RootKeyChecks(ctx)
 	if err != nil {
-		return fmt.Errorf("read root key checks: %w", err)
+		return false, fmt.Errorf("read root key checks: %w", err)
 	}
 	var ours []rootkey.Check
 	for _, key := range ring.All() {
 		ours = append(ours, key.Check())
 	}
 	missing := func(check rootkey.Check) bool { return !slices.Contains(known, check) }
-	if !slices.ContainsFunc(ours, missing) {
-		return nil // as at every start but the first: nothing is written
+	found := slices.ContainsFunc(ours, func(check rootkey.Check) bool { return !missing(check) })
+	if found && (visiting || !slices.ContainsFunc(ours, missing)) {
+		return !missing(ours[0]), nil // as at every start but the first: nothing is written
 	}
 	switch err := store.AddRootKeyChecks(ctx, ours); {
 	case errors.Is(err, ErrWrongRootKey):
-		return ErrWrongRootKey
+		return false, ErrWrongRootKey
 	case err != nil:
-		return fmt.Errorf("remember root keys: %w", err)
+		return false, fmt.Errorf("remember root keys: %w", err)
 	}
-	return nil
+	return len(ours) > 0 && !missing(ours[0]), nil
 }
 
 // Issuer returns the `iss` of every token.
@@ -113,11 +129,17 @@ func (a *Authority) Issuer() string { return a.issuer }
 // JWKS returns the public signing keys as a JWK Set (RFC 7517 section 5).
 func (a *Authority) JWKS() []byte { return a.keys.JWKS() }
 
-// Ready reports whether the stores answer and keys can sign. Its error matches
-// [ErrUnavailable].
+// Ready reports whether the stores answer, keys can sign, and [Authority.Run] has
+// read the revocation feed. Its error matches [ErrUnavailable].
 func (a *Authority) Ready(ctx context.Context) error {
+	if !a.feed.isRead() {
+		return unavailable(errFeedUnread)
+	}
 	if _, err := a.stores.RootKeys.RootKeyChecks(ctx); err != nil {
 		return unavailable(fmt.Errorf("ask the store: %w", err))
+	}
+	if err := a.keys.Ready(ctx, a.now()); err != nil {
+		return unavailable(err)
 	}
 	// Sessions may live elsewhere. Nobody has the zero ID.
 	if _, _, err := a.stores.Sessions.Session(ctx, SessionID{}); err != nil && !errors.Is(err, ErrNotFound) {
@@ -151,14 +173,14 @@ type Grant struct {
 
 // grant signs an access token as of issuedAt and puts the pair together. No
 // access token outlives the absolute end of its session.
-func (a *Authority) grant(session *Session, user *Subject, refresh RefreshToken, issuedAt, now time.Time) (*Grant, error) {
+func (a *Authority) grant(ctx context.Context, session *Session, user *Subject, refresh RefreshToken, issuedAt, now time.Time) (*Grant, error) {
 	expiresAt := earlier(session.ExpiresAt, wholeSeconds(issuedAt.Add(a.policy.AccessTTL)))
 	if !now.Before(expiresAt) || !now.Before(session.RefreshExpiresAt) {
 		// Nothing is left to give: this is the very last second of the session, or the
 		// replay of a successor that has expired, since the idle limit was lowered.
 		return nil, ErrRefreshTokenExpired
 	}
-	token, err := a.keys.Sign(accesstoken.Claims{
+	token, err := a.keys.Sign(ctx, accesstoken.Claims{
 		Issuer:      a.issuer,
 		Subject:     user.ID.String(),
 		SessionID:   session.ID.String(),
@@ -174,7 +196,7 @@ func (a *Authority) grant(session *Session, user *Subject, refresh RefreshToken,
 		Email:       user.Email,
 		Roles:       user.Roles,
 		Permissions: user.Permissions,
-	})
+	}, now)
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("sign access token: %w", err))
 	}
@@ -208,10 +230,18 @@ func UserActor(id UserID) Actor { return Actor("user:" + id.String()) }
 // [ErrAccessTokenInvalid], [ErrAccessTokenExpired], [ErrAccessTokenRevoked], or an
 // error that matches [ErrUnavailable].
 func (a *Authority) Authenticate(ctx context.Context, token string) (*Caller, error) {
-	claims, err := accesstoken.Verify(token, a.keys.PublicKey, accesstoken.Expectation{
-		Issuer: a.issuer, Audience: a.audience[0], Now: a.now(),
-	})
+	now := a.now()
+	if err := a.keys.Fresh(ctx, now); err != nil {
+		return nil, unavailable(err)
+	}
+	var keyID string
+	claims, err := accesstoken.Verify(token, func(id string) (accesstoken.PublicKey, bool) {
+		keyID = id
+		return a.keys.PublicKey(id)
+	}, accesstoken.Expectation{Issuer: a.issuer, Audience: a.audience[0], Now: now})
 	switch {
+	case keyID != "" && (a.feed.revoked.Has(revoked.Key, keyID) || a.keys.Distrusts(keyID)):
+		return nil, ErrAccessTokenRevoked // its honest tokens are to be refreshed, as in Check
 	case errors.Is(err, accesstoken.ErrExpired):
 		return nil, ErrAccessTokenExpired
 	case err != nil:

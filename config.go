@@ -19,6 +19,9 @@ const (
 	defaultIdleTTL    = 14 * 24 * time.Hour
 	defaultSessionTTL = 30 * 24 * time.Hour
 	maxRefreshLeeway  = time.Minute
+
+	defaultKeyRotation = 30 * 24 * time.Hour
+	minKeyRotation     = 24 * time.Hour
 )
 
 // pageSize bounds every list.
@@ -90,6 +93,16 @@ type Config struct {
 	// Algorithm is that of signing keys made from now on. The zero value means
 	// ES256.
 	Algorithm accesstoken.Algorithm
+	// KeyRotationPeriod is how long a signing key signs before [Authority.Run] lets the
+	// next one do it: 24 hours or more. The zero value means 30 days; a negative one
+	// turns it off, and leaves it to [Authority.RotateKeys].
+	KeyRotationPeriod time.Duration
+	// Visiting is for commands beside servers, which do not know the settings of those.
+	// A visitor makes no signing keys, but for one that has to sign at once in an
+	// emergency, and a store that knows a root key does not learn of another one from
+	// it: that is how servers show that they have it. A store without signing keys is
+	// fine, as long as nothing is signed. The zero value is a server.
+	Visiting bool
 	// Passwords bounds and tunes password hashing. Its zero value is argon2id with
 	// the parameters that OWASP recommends.
 	Passwords password.Config
@@ -101,6 +114,20 @@ type Config struct {
 	// Observe is called after each event has been written, or could not be. It must
 	// not block. The zero value observes nothing.
 	Observe func(ctx context.Context, event Event)
+}
+
+// rotationPeriod is KeyRotationPeriod with its default; zero is off.
+func (c *Config) rotationPeriod() (time.Duration, error) {
+	switch period := c.KeyRotationPeriod; {
+	case period < 0:
+		return 0, nil
+	case period == 0:
+		return defaultKeyRotation, nil
+	case period < minKeyRotation:
+		return 0, &InputError{Field: "key-rotation-period", Detail: fmt.Sprintf("choose %s or more, or turn it off", minKeyRotation)}
+	default:
+		return period, nil
+	}
 }
 
 func checkIssuer(issuer string) error {

@@ -26,14 +26,23 @@ const (
 	EventUserDeleted      EventKind = "user.deleted"
 	EventRoleSet          EventKind = "role.set"
 	EventRoleDeleted      EventKind = "role.deleted"
+	EventKeyPublished     EventKind = "key.published" // a signing key is in reserve
+	EventKeyRotated       EventKind = "key.rotated"   // another signing key signs
+	EventKeyRemoved       EventKind = "key.removed"   // a signing key is gone
+	EventKeyRevoked       EventKind = "key.revoked"   // a signing key is not to be trusted any more
+	EventKeyRewrapped     EventKind = "key.rewrapped" // a signing key is encrypted under another root key
 )
 
 // Actor says who caused an event: "user:ID" for a signed-in person, "operator"
-// for the command line, empty for the presenter of a refresh token.
+// for the command line, "server" for the servers themselves, empty for the
+// presenter of a refresh token.
 type Actor string
 
 // ActorOperator is whoever has the command line and the database.
 const ActorOperator Actor = "operator"
+
+// ActorServer is a server that does what is due.
+const ActorServer Actor = "server"
 
 // Event is one line of the audit log. It never holds a token, a password or a
 // key. A refresh writes no event: the row says when the last one was.

@@ -122,6 +122,9 @@ func (a *Authority) loginFailed(ctx context.Context, user UserID, client Client)
 // [ErrEpochMoved] if the user has changed since they were read.
 func (a *Authority) start(ctx context.Context, user *User, req LoginRequest) (*Grant, error) {
 	session, refresh := a.open(&user.Subject, req.Delivery, req.Device, req.Client)
+	if err := a.canSign(ctx, session.CreatedAt); err != nil {
+		return nil, err // and the session that it replaces lives on
+	}
 	birth := Birth{
 		Session: session,
 		Event: Event{
@@ -141,10 +144,11 @@ func (a *Authority) start(ctx context.Context, user *User, req LoginRequest) (*G
 		return nil, unavailable(fmt.Errorf("open session: %w", err))
 	}
 	if replaced != nil {
+		a.feed.wrote(replaced.Revocation)
 		a.observe(ctx, replaced.Event)
 	}
 	a.observe(ctx, birth.Event)
-	return a.grant(&session, &user.Subject, refresh, session.CreatedAt, session.CreatedAt)
+	return a.grant(ctx, &session, &user.Subject, refresh, session.CreatedAt, session.CreatedAt)
 }
 
 // replaced returns the end of the live session that a sign-in arrived with, nil

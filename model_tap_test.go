@@ -183,6 +183,10 @@ func (s tappedRevocations) Revocations(ctx context.Context, after int64, limit i
 	return tapped(s.tap, "Revocations", func() ([]innkeeper.Revocation, error) { return s.store.Revocations(ctx, after, limit) })
 }
 
+func (s tappedRevocations) LastRevocation(ctx context.Context) (int64, error) {
+	return tapped(s.tap, "LastRevocation", func() (int64, error) { return s.store.LastRevocation(ctx) })
+}
+
 func (s tappedRevocations) Revoke(ctx context.Context, entry innkeeper.Revocation, event innkeeper.Event) error {
 	return tappedWrite(s.tap, "Revoke", func() error { return s.store.Revoke(ctx, entry, event) })
 }
@@ -228,4 +232,12 @@ func (s tappedKeys) SigningKeys(ctx context.Context) ([]keyring.Record, error) {
 
 func (s tappedKeys) InitSigningKeys(ctx context.Context, records []keyring.Record) error {
 	return tappedWrite(s.tap, "InitSigningKeys", func() error { return s.store.InitSigningKeys(ctx, records) })
+}
+
+func (s tappedKeys) MoveSigningKeys(ctx context.Context, moves keyring.Moves) error {
+	return tappedWrite(s.tap, "MoveSigningKeys", func() error { return s.store.MoveSigningKeys(ctx, moves) })
+}
+
+func (s tappedKeys) RewrapSigningKey(ctx context.Context, keyID string, old, wrapped []byte) error {
+	return tappedWrite(s.tap, "RewrapSigningKey", func() error { return s.store.RewrapSigningKey(ctx, keyID, old, wrapped) })
 }

@@ -43,6 +43,9 @@ func (a *Authority) ChangePassword(ctx context.Context, caller *Caller, req Pass
 	after.Epoch = replacement.Epoch
 	session, refresh := a.open(&after, caller.Session.Delivery, caller.Session.Device, req.Client)
 	replacement.Open = &session
+	if err := a.canSign(ctx, session.CreatedAt); err != nil {
+		return nil, err // before the other sessions end
+	}
 	_, err = a.applyChange(ctx, user, UserChange{
 		PasswordHash: &hash,
 		NewEpoch:     replacement,
@@ -57,7 +60,7 @@ func (a *Authority) ChangePassword(ctx context.Context, caller *Caller, req Pass
 	case err != nil:
 		return nil, err
 	}
-	return a.grant(&session, &after, refresh, session.CreatedAt, session.CreatedAt)
+	return a.grant(ctx, &session, &after, refresh, session.CreatedAt, session.CreatedAt)
 }
 
 // checkPassword returns nil if the password is the user's, and brings its stored

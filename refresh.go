@@ -60,6 +60,9 @@ func (a *Authority) Refresh(ctx context.Context, req RefreshRequest) (*Grant, er
 // rotate is row 5. It returns [ErrNoMatch] if the presented token is not the
 // current one of a live session.
 func (a *Authority) rotate(ctx context.Context, p Presentation, client Client, now time.Time) (*Grant, error) {
+	if err := a.canSign(ctx, now); err != nil {
+		return nil, err // before anything is consumed
+	}
 	key, salt := a.roots.Active(), newSalt()
 	next := successorSecret(key, salt, p.Token.session, p.Token.generation+1, p.Token.ratchet())
 	session, user, err := a.stores.Sessions.RotateSession(ctx, Rotation{
@@ -82,7 +85,7 @@ func (a *Authority) rotate(ctx context.Context, p Presentation, client Client, n
 		// repeats the request with its key and is replayed.
 		return nil, unavailable(fmt.Errorf("rotate session: %w", err))
 	}
-	return a.grant(&session, &user, mint(key, &session, next), now, now)
+	return a.grant(ctx, &session, &user, mint(key, &session, next), now, now)
 }
 
 // settle decides about a token that is not the current one of a live session.
@@ -102,7 +105,7 @@ func (a *Authority) settle(ctx context.Context, p Presentation, client Client, n
 	case OutcomeRotated:
 		return nil, ErrNoMatch
 	case OutcomeReplayed:
-		return a.replay(p, session, user, verdict, now)
+		return a.replay(ctx, p, session, user, verdict, now)
 	case OutcomeReused, OutcomeAhead:
 		return nil, a.alarm(ctx, p, session, verdict, client)
 	default:
@@ -112,7 +115,7 @@ func (a *Authority) settle(ctx context.Context, p Presentation, client Client, n
 
 // replay hands out the same successor again (rows 6 and 7), with a fresh access
 // token.
-func (a *Authority) replay(p Presentation, session *Session, user *Subject, verdict Verdict, now time.Time) (*Grant, error) {
+func (a *Authority) replay(ctx context.Context, p Presentation, session *Session, user *Subject, verdict Verdict, now time.Time) (*Grant, error) {
 	key, next, ok := a.successor(p.Token, session)
 	if !ok {
 		// The root key that made the successor was taken away. That is an operator's
@@ -123,7 +126,7 @@ func (a *Authority) replay(p Presentation, session *Session, user *Subject, verd
 	if verdict.ByLeeway {
 		issuedAt = session.RotatedAt
 	}
-	return a.grant(session, user, mint(key, session, next), issuedAt, now)
+	return a.grant(ctx, session, user, mint(key, session, next), issuedAt, now)
 }
 
 // successor finds the secret that the session's latest rotation gave to the

@@ -217,6 +217,7 @@ func (a *Authority) end(ctx context.Context, session *Session, reason Reason, ev
 	if err != nil {
 		return unavailable(fmt.Errorf("end session: %w", err))
 	}
+	a.feed.wrote(ending.Revocation)
 	a.observe(ctx, ending.Event)
 	return nil
 }

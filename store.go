@@ -120,6 +120,10 @@ type RevocationStore interface {
 	// Revocations returns at most limit entries with a greater Seq than after, in
 	// that order. A reader who has seen an entry never sees a smaller one appear.
 	Revocations(ctx context.Context, after int64, limit int) ([]Revocation, error)
+	// LastRevocation returns the greatest Seq that was ever given, also to an entry that
+	// has been swept since; zero if there was none. A reader who has seen it never sees
+	// one appear that is not greater.
+	LastRevocation(ctx context.Context) (int64, error)
 	// Revoke appends an entry that belongs to no write of another role, and the event
 	// with it. If the feed holds an entry of that kind and ID already, it writes
 	// nothing, which is fine: whoever was told once need not be told again.
@@ -127,6 +131,18 @@ type RevocationStore interface {
 	// SweepRevocations deletes at most limit session and user entries that were
 	// written before the given time, and returns how many it deleted.
 	SweepRevocations(ctx context.Context, before time.Time, limit int) (int, error)
+}
+
+// RevocationHinter is what a RevocationStore may implement besides, so that servers
+// learn of each other's entries within milliseconds. Without it, and whenever a hint
+// is lost, they learn of them when they next look, a quarter of a second later at
+// most: a hint promises nothing.
+type RevocationHinter interface {
+	// HintRevocations calls hint whenever another process may have appended an entry,
+	// and once after it has begun to listen. It returns nil when ctx ends, and an
+	// error when it can no longer listen; the caller tries again after a while. A
+	// store that finds out that its engine has no such thing waits for ctx to end.
+	HintRevocations(ctx context.Context, hint func()) error
 }
 
 // RootKeyStore remembers which root keys belong to the store.

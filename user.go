@@ -346,6 +346,9 @@ func (a *Authority) applyChange(ctx context.Context, user *User, change UserChan
 	case err != nil:
 		return nil, unavailable(fmt.Errorf("change user: %w", err))
 	}
+	if change.NewEpoch != nil {
+		a.feed.wrote(change.NewEpoch.Revocation)
+	}
 	a.observe(ctx, change.Event)
 	return &changed, nil
 }

@@ -14,36 +14,53 @@ import (
 	"github.com/innkeeper-auth/innkeeper/accesstoken"
 	"github.com/innkeeper-auth/innkeeper/keyring"
 	"github.com/innkeeper-auth/innkeeper/rootkey"
+	memorystore "github.com/innkeeper-auth/innkeeper/store/memory"
 )
 
-// memory is a Store that forgets everything when the test ends. A test can reach
-// in and do what an operator or an intruder does to a table.
+// memory is the memory store, with a hand in it: a test can reach in and do what an
+// operator or an intruder does to a table.
 type memory struct {
 	mu      sync.Mutex
 	records []keyring.Record
 	err     error // what every call returns, if not nil
 }
 
-func (m *memory) SigningKeys(ctx context.Context) ([]keyring.Record, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := errors.Join(ctx.Err(), m.err); err != nil {
-		return nil, err
-	}
-	return slices.Clone(m.records), nil
-}
-
-func (m *memory) InitSigningKeys(ctx context.Context, records []keyring.Record) error {
+// with calls the store of package memory on what is there.
+func (m *memory) with(ctx context.Context, call func(keyring.Store) error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := errors.Join(ctx.Err(), m.err); err != nil {
 		return err
 	}
+	store := memorystore.New()
 	if len(m.records) > 0 {
-		return keyring.ErrInitialized
+		if err := store.InitSigningKeys(ctx, m.records); err != nil {
+			return err
+		}
 	}
-	m.records = slices.Clone(records)
-	return nil
+	if err := call(store); err != nil {
+		return err
+	}
+	var err error
+	m.records, err = store.SigningKeys(ctx)
+	return err
+}
+
+func (m *memory) SigningKeys(ctx context.Context) (found []keyring.Record, err error) {
+	err = m.with(ctx, func(s keyring.Store) (err error) { found, err = s.SigningKeys(ctx); return err })
+	return found, err
+}
+
+func (m *memory) InitSigningKeys(ctx context.Context, records []keyring.Record) error {
+	return m.with(ctx, func(s keyring.Store) error { return s.InitSigningKeys(ctx, records) })
+}
+
+func (m *memory) MoveSigningKeys(ctx context.Context, moves keyring.Moves) error {
+	return m.with(ctx, func(s keyring.Store) error { return s.MoveSigningKeys(ctx, moves) })
+}
+
+func (m *memory) RewrapSigningKey(ctx context.Context, keyID string, old, wrapped []byte) error {
+	return m.with(ctx, func(s keyring.Store) error { return s.RewrapSigningKey(ctx, keyID, old, wrapped) })
 }
 
 // change edits the records in place.
@@ -111,7 +128,7 @@ func accepts(ring *keyring.Ring, token string) error {
 
 func sign(t testing.TB, ring *keyring.Ring) string {
 	t.Helper()
-	token, err := ring.Sign(claims())
+	token, err := ring.Sign(context.Background(), claims(), start())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +288,7 @@ func TestReloadFollowsTheStore(t *testing.T) {
 	if got := published(t, ring); !slices.Equal(got, []string{old, reserve}) {
 		t.Errorf("JWKS changed without a reload: %v", got)
 	}
-	if err := ring.Reload(t.Context()); err != nil {
+	if err := ring.Reload(t.Context(), start()); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := published(t, ring), []string{reserve, fresh.KeyID, old}; !slices.Equal(got, want) {
@@ -287,7 +304,7 @@ func TestReloadFollowsTheStore(t *testing.T) {
 
 	// Once the old key is removed, so are its tokens.
 	store.in(t, keyring.Retiring).State = keyring.Removed
-	if err := ring.Reload(t.Context()); err != nil {
+	if err := ring.Reload(t.Context(), start()); err != nil {
 		t.Fatal(err)
 	}
 	if err := accepts(ring, before); !errors.Is(err, accesstoken.ErrUnknownKey) {
@@ -321,17 +338,17 @@ func TestReloadKeepsTheKeysOnError(t *testing.T) {
 
 	down := errors.New("connection refused")
 	store.err = down
-	if err := ring.Reload(t.Context()); !errors.Is(err, down) {
+	if err := ring.Reload(t.Context(), start()); !errors.Is(err, down) {
 		t.Errorf("Reload = %v, want the store's error", err)
 	}
 	store.err = nil
 	store.in(t, keyring.Active).Wrapped[20] ^= 1
-	if err := ring.Reload(t.Context()); !errors.Is(err, keyring.ErrUnusable) {
+	if err := ring.Reload(t.Context(), start()); !errors.Is(err, keyring.ErrUnusable) {
 		t.Errorf("Reload = %v, want ErrUnusable", err)
 	}
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := ring.Reload(canceled); !errors.Is(err, context.Canceled) {
+	if err := ring.Reload(canceled, start()); !errors.Is(err, context.Canceled) {
 		t.Errorf("Reload = %v, want Canceled", err)
 	}
 	if err := accepts(ring, token); err != nil || string(ring.JWKS()) != document {
@@ -547,7 +564,7 @@ func TestConcurrentUse(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for range 50 {
-				token, err := ring.Sign(claims())
+				token, err := ring.Sign(context.Background(), claims(), start())
 				if err == nil {
 					err = accepts(ring, token)
 				}
@@ -559,7 +576,7 @@ func TestConcurrentUse(t *testing.T) {
 		})
 		wg.Go(func() {
 			for range 20 {
-				if err := ring.Reload(t.Context()); err != nil {
+				if err := ring.Reload(t.Context(), start()); err != nil {
 					t.Error(err)
 				}
 			}

@@ -100,11 +100,10 @@ func (r Ring) Wrap(secret []byte, label string) []byte {
 // [ErrUnknown] if the ring lacks the key and [ErrUnwrap] if the bytes or the
 // label were altered.
 func (r Ring) Unwrap(wrapped []byte, label string) ([]byte, error) {
-	var id ID
-	if len(wrapped) < len(id) {
+	id, ok := WrappedUnder(wrapped)
+	if !ok {
 		return nil, ErrUnwrap
 	}
-	copy(id[:], wrapped)
 	key, ok := r.ByID(id)
 	if !ok {
 		return nil, ErrUnknown
@@ -114,6 +113,17 @@ func (r Ring) Unwrap(wrapped []byte, label string) ([]byte, error) {
 		return nil, ErrUnwrap
 	}
 	return secret, nil
+}
+
+// WrappedUnder returns the ID of the key that a secret was wrapped under, or false
+// for what is no wrapped secret. It does not open it.
+func WrappedUnder(wrapped []byte) (ID, bool) {
+	var id ID
+	if len(wrapped) < len(id) {
+		return id, false
+	}
+	copy(id[:], wrapped)
+	return id, true
 }
 
 func (k *Key) aead() cipher.AEAD {

@@ -18,6 +18,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,6 +34,9 @@ var ErrMalformed = errors.New("root key is not 32 bytes of unpadded base64url")
 // itself, so that two servers given the same key agree on its name without
 // talking to each other.
 type ID [2]byte
+
+// String returns the ID as people see it: four hexadecimal digits.
+func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
 // Check proves possession of a root key without revealing it. A store keeps it,
 // so that a server given the wrong root key refuses to start.

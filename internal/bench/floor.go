@@ -86,11 +86,11 @@ func (f *floor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	now := time.Now()
-	token, err := f.keys.Sign(accesstoken.Claims{
+	token, err := f.keys.Sign(r.Context(), accesstoken.Claims{
 		Issuer: "http://localhost:8080", Subject: "TVSfyJ-uWz-1gHCD9vifwg", SessionID: "6OGpPYrJzyPdGGLuaHnP4g",
 		Audience: []string{"http://localhost:8080"}, ExpiresAt: now.Add(15 * time.Minute), IssuedAt: now, AuthTime: now,
 		ID: "1Iw67LGYkH3NzVznbbyl7g", ClientID: "innkeeper", AuthMethods: []string{"pwd"}, Epoch: "HJQP6dZJg1U", Username: username,
-	})
+	}, now)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return

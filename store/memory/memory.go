@@ -111,6 +111,15 @@ func (s *Store) Revocations(ctx context.Context, after int64, limit int) ([]innk
 	return page, nil
 }
 
+// LastRevocation implements [innkeeper.RevocationStore].
+func (s *Store) LastRevocation(ctx context.Context) (int64, error) {
+	if err := s.lock(ctx); err != nil {
+		return 0, err
+	}
+	defer s.mu.Unlock()
+	return s.seq, nil
+}
+
 // Revoke implements [innkeeper.RevocationStore].
 func (s *Store) Revoke(ctx context.Context, entry innkeeper.Revocation, event innkeeper.Event) error {
 	if err := s.lock(ctx); err != nil {
@@ -186,27 +195,5 @@ func (s *Store) SetIssuer(ctx context.Context, issuer string) error {
 	}
 	defer s.mu.Unlock()
 	s.issuer = issuer
-	return nil
-}
-
-// SigningKeys implements [keyring.Store].
-func (s *Store) SigningKeys(ctx context.Context) ([]keyring.Record, error) {
-	if err := s.lock(ctx); err != nil {
-		return nil, err
-	}
-	defer s.mu.Unlock()
-	return slices.Clone(s.keys), nil
-}
-
-// InitSigningKeys implements [keyring.Store].
-func (s *Store) InitSigningKeys(ctx context.Context, records []keyring.Record) error {
-	if err := s.lock(ctx); err != nil {
-		return err
-	}
-	defer s.mu.Unlock()
-	if len(s.keys) > 0 {
-		return keyring.ErrInitialized
-	}
-	s.keys = slices.Clone(records)
 	return nil
 }

@@ -19,6 +19,7 @@ const (
 	serializationFailure  = "40001"
 	completionUnknown     = "40003"
 	deadlockDetected      = "40P01"
+	syntaxError           = "42601"
 	insufficientResources = "53"
 	queryCanceled         = "57014"
 	operatorIntervention  = "57P"

@@ -67,17 +67,16 @@ func (s *Store) SetIssuer(ctx context.Context, issuer string) error {
 	return wrap("set issuer", err)
 }
 
+const signingKeyColumns = `key_id, algorithm, state, wrapped, public_jwk, published_at, activated_at, retired_at, removed_at`
+
 // SigningKeys implements [keyring.Store].
 func (s *Store) SigningKeys(ctx context.Context) ([]keyring.Record, error) {
-	const query = `
-select key_id, algorithm, state, wrapped, public_jwk, published_at, activated_at, retired_at
-from signing_key`
-	keys, err := readAll(ctx, s, (*row).signingKey, query)
+	keys, err := readAll(ctx, s, (*row).signingKey, `select `+signingKeyColumns+` from signing_key`)
 	return keys, wrap("read signing keys", err)
 }
 
 func (r *row) signingKey() keyring.Record {
-	return keyring.Record{
+	record := keyring.Record{
 		KeyID:       r.text(),
 		Algorithm:   accesstoken.Algorithm(r.text()),
 		State:       keyring.State(r.text()),
@@ -86,8 +85,22 @@ func (r *row) signingKey() keyring.Record {
 		PublishedAt: r.optionalTime(),
 		ActivatedAt: r.optionalTime(),
 		RetiredAt:   r.optionalTime(),
+		RemovedAt:   r.optionalTime(),
 	}
+	if len(record.Wrapped) == 0 {
+		record.Wrapped = nil
+	}
+	return record
 }
+
+// newSigningKeys are the keys in the arguments of signingKeys, numbered on from what
+// a table holds.
+const newSigningKeys = `
+    select (select coalesce(max(number), 0) from signing_key) + key.n,
+        key.id, key.algorithm, key.state, key.wrapped, key.public_jwk, key.published, key.activated, key.retired, key.removed
+    from unnest(@key_id::text[], @algorithm::text[], @state::text[], @wrapped::bytea[], @public_jwk::text[],
+            @published_at::timestamptz[], @activated_at::timestamptz[], @retired_at::timestamptz[], @removed_at::timestamptz[])
+        with ordinality as key (id, algorithm, state, wrapped, public_jwk, published, activated, retired, removed, n)`
 
 // InitSigningKeys implements [keyring.Store].
 //
@@ -95,12 +108,7 @@ func (r *row) signingKey() keyring.Record {
 // then all of them number theirs from one, and only the first can.
 func (s *Store) InitSigningKeys(ctx context.Context, records []keyring.Record) error {
 	const statement = `
-insert into signing_key
-    (number, key_id, algorithm, state, wrapped, public_jwk, published_at, activated_at, retired_at)
-select key.n, key.id, key.algorithm, key.state, key.wrapped, key.public_jwk, key.published, key.activated, key.retired
-from unnest(@key_id::text[], @algorithm::text[], @state::text[], @wrapped::bytea[], @public_jwk::text[],
-        @published_at::timestamptz[], @activated_at::timestamptz[], @retired_at::timestamptz[])
-    with ordinality as key (id, algorithm, state, wrapped, public_jwk, published, activated, retired, n)
+insert into signing_key (number, ` + signingKeyColumns + `)` + newSigningKeys + `
 where not exists (select from signing_key)
 returning 1`
 	err := s.writeOr(ctx, keyring.ErrInitialized, statement, signingKeys(records))
@@ -110,22 +118,91 @@ returning 1`
 	return wrap("store signing keys", err)
 }
 
+// moveSigningKeys moves keys and adds new ones, if all of them are in the states
+// that they are to leave. Their rows are locked first: whoever comes second waits,
+// and then finds other states.
+//
+// Only one key may be active and one published at any moment of the statement. So
+// whoever makes room comes first: each step counts the rows of those before it, and
+// cannot begin until they are done.
+const moveSigningKeys = `
+with asked as (
+    select * from unnest(@step_id::text[], @step_from::text[], @step_to::text[], @step_at::timestamptz[])
+        as step (key_id, was, becomes, moment)
+), held as (
+    select k.number, a.becomes, a.moment
+    from signing_key k join asked a on a.key_id = k.key_id and a.was = k.state
+    order by k.number for update of k
+), agreed as (
+    select 1 where (select count(*) from held) = (select count(*) from asked)
+), departed as (
+    update signing_key k set
+        state = h.becomes,
+        retired_at = case when h.becomes = 'retiring' then h.moment else k.retired_at end,
+        removed_at = case when h.becomes = 'removed' then h.moment else k.removed_at end,
+        wrapped = case when h.becomes = 'removed' then ''::bytea else k.wrapped end
+    from held h
+    where k.number = h.number and h.becomes <> 'active' and exists (select from agreed)
+    returning 1
+), activated as (
+    update signing_key k set state = h.becomes, activated_at = h.moment
+    from held h
+    where k.number = h.number and h.becomes = 'active' and exists (select from agreed)
+        and (select count(*) from departed) >= 0
+    returning 1
+), added as (
+    insert into signing_key (number, ` + signingKeyColumns + `)` + newSigningKeys + `
+    where exists (select from agreed)
+        and (select count(*) from departed) + (select count(*) from activated) >= 0
+    returning 1
+)
+select 1 from agreed`
+
+// MoveSigningKeys implements [keyring.Store].
+func (s *Store) MoveSigningKeys(ctx context.Context, moves keyring.Moves) error {
+	args := signingKeys(moves.New)
+	var id, from, to []string
+	var at []time.Time
+	for _, step := range moves.Steps {
+		id, at = append(id, text(step.KeyID)), append(at, step.At)
+		from, to = append(from, string(step.From)), append(to, string(step.To))
+	}
+	args["step_id"], args["step_from"], args["step_to"], args["step_at"] = id, from, to, at
+	err := s.writeOr(ctx, keyring.ErrMoved, moveSigningKeys, args)
+	for _, constraint := range []string{
+		"signing_key_pkey", "signing_key_key_id_key", "signing_key_active", "signing_key_published",
+	} {
+		if violates(err, constraint) {
+			err = keyring.ErrMoved
+		}
+	}
+	return wrap("move signing keys", err)
+}
+
+// RewrapSigningKey implements [keyring.Store].
+func (s *Store) RewrapSigningKey(ctx context.Context, keyID string, old, wrapped []byte) error {
+	const statement = `update signing_key set wrapped = @wrapped where key_id = @key_id and wrapped = @old returning 1`
+	err := s.writeOr(ctx, keyring.ErrMoved, statement, pgx.NamedArgs{"key_id": text(keyID), "old": old, "wrapped": wrapped})
+	return wrap("rewrap signing key", err)
+}
+
 func signingKeys(records []keyring.Record) pgx.NamedArgs {
 	var id, algorithm, state, public []string
 	var wrapped [][]byte
-	var published, activated, retired []*time.Time
+	var published, activated, retired, removed []*time.Time
 	for _, record := range records {
 		id = append(id, text(record.KeyID))
 		algorithm = append(algorithm, string(record.Algorithm))
 		state = append(state, string(record.State))
-		wrapped = append(wrapped, record.Wrapped)
+		wrapped = append(wrapped, append([]byte{}, record.Wrapped...)) // nil, of a removed key, would be NULL
 		public = append(public, text(string(record.PublicJWK)))
 		published = append(published, optionalTime(record.PublishedAt))
 		activated = append(activated, optionalTime(record.ActivatedAt))
 		retired = append(retired, optionalTime(record.RetiredAt))
+		removed = append(removed, optionalTime(record.RemovedAt))
 	}
 	return pgx.NamedArgs{
 		"key_id": id, "algorithm": algorithm, "state": state, "wrapped": wrapped, "public_jwk": public,
-		"published_at": published, "activated_at": activated, "retired_at": retired,
+		"published_at": published, "activated_at": activated, "retired_at": retired, "removed_at": removed,
 	}
 }

@@ -16,7 +16,7 @@ import (
 
 func TestMigrate(t *testing.T) {
 	cfg := postgres.Config{URL: newDatabase(t)}
-	for _, want := range [][2]int64{{0, 1}, {1, 1}} {
+	for _, want := range [][2]int64{{0, 2}, {2, 2}} {
 		from, to, err := postgres.Migrate(t.Context(), cfg)
 		if err != nil || from != want[0] || to != want[1] {
 			t.Fatalf("migrated from %d to %d, %v, want %v", from, to, err, want)

@@ -48,7 +48,8 @@ type Config struct {
 	// target_session_attrs=read-write. Tables go where search_path says.
 	URL string
 	// MaxConns is how many connections there may be. The zero value means 16.
-	// Connections are opened when they are first needed.
+	// Connections are opened when they are first needed. A server that follows the
+	// revocation feed has one more, to be told of what others revoke.
 	MaxConns int
 	// StatementTimeout is how long a call may wait for the answer to its statement,
 	// locks included; for a connection it waits half as long. The zero value means 5
@@ -63,6 +64,7 @@ type Store struct {
 	timeout time.Duration
 	lanes   *lanes
 	reads   *reads
+	hints   *hints
 	closed  atomic.Bool
 	close   func() error
 }
@@ -91,6 +93,7 @@ func (cfg Config) open(ctx context.Context, settings *pgxpool.Config) (*Store, e
 	s := &Store{pool: pool, timeout: cfg.StatementTimeout}
 	s.lanes = newLanes(s)
 	s.reads = &reads{store: s}
+	s.hints = newHints(s)
 	s.close = sync.OnceValue(s.closeAll)
 	return s, nil
 }
@@ -108,6 +111,7 @@ func (s *Store) Close() error { return s.close() }
 
 func (s *Store) closeAll() error {
 	s.lanes.close()
+	s.hints.close()
 	s.closed.Store(true)
 	s.pool.Close()
 	return nil

@@ -47,6 +47,12 @@ func (s *Store) Revocations(ctx context.Context, after int64, limit int) ([]innk
 	return entries, wrap("read revocations", err)
 }
 
+// LastRevocation implements [innkeeper.RevocationStore].
+func (s *Store) LastRevocation(ctx context.Context) (int64, error) {
+	last, _, err := readOne(ctx, s, (*row).integer, `select last from revocation_counter where one = 1`)
+	return last, wrap("read the last revocation", err)
+}
+
 func (r *row) revocation() innkeeper.Revocation {
 	return innkeeper.Revocation{
 		Seq: r.integer(), At: r.time(), Kind: innkeeper.RevocationKind(r.text()), ID: r.text(),
@@ -66,7 +72,7 @@ func (s *Store) Revoke(ctx context.Context, entry innkeeper.Revocation, event in
 	addRevocation(args, entry)
 	err := addEvent(args, "event", event)
 	if err == nil {
-		err = s.write(ctx, revoke, args, nil)
+		err = s.hints.tell(s.write(ctx, revoke, args, nil))
 	}
 	return wrap("revoke", err)
 }

@@ -98,6 +98,9 @@ func (s *Store) CreateSession(ctx context.Context, birth innkeeper.Birth) error 
 	if err == nil {
 		err = s.writeOr(ctx, innkeeper.ErrEpochMoved, statement, args)
 	}
+	if birth.Replaces != nil {
+		err = s.hints.tell(err)
+	}
 	return wrap("create session", err)
 }
 
@@ -163,7 +166,7 @@ func (s *Store) EndSession(ctx context.Context, ending innkeeper.Ending) error {
 	args := pgx.NamedArgs{}
 	err := addEnding(args, &ending)
 	if err == nil {
-		err = s.writeOr(ctx, innkeeper.ErrNoMatch, endAlone, args)
+		err = s.hints.tell(s.writeOr(ctx, innkeeper.ErrNoMatch, endAlone, args))
 	}
 	return wrap("end session", err)
 }

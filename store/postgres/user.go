@@ -205,6 +205,9 @@ func (s *Store) ChangeUser(ctx context.Context, change innkeeper.UserChange) (in
 			}
 		})
 	}
+	if changed && change.NewEpoch != nil {
+		err = s.hints.tell(err)
+	}
 	switch {
 	case err != nil || changed:
 	case !exists:

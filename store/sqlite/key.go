@@ -2,12 +2,15 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/accesstoken"
 	"github.com/innkeeper-auth/innkeeper/keyring"
 	"github.com/innkeeper-auth/innkeeper/rootkey"
+
+	engine "modernc.org/sqlite"
 )
 
 // RootKeyChecks implements [innkeeper.RootKeyStore].
@@ -59,16 +62,16 @@ func (s *Store) SetIssuer(ctx context.Context, issuer string) error {
 	return wrap("set issuer", err)
 }
 
+const signingKeyColumns = `key_id, algorithm, state, wrapped, public_jwk, published_at, activated_at, retired_at, removed_at`
+
 // SigningKeys implements [keyring.Store].
 func (s *Store) SigningKeys(ctx context.Context) ([]keyring.Record, error) {
-	const query = `select key_id, algorithm, state, wrapped, public_jwk, published_at, activated_at, retired_at
-from signing_key`
-	keys, err := readAll(ctx, s.readers, (*row).signingKey, query)
+	keys, err := readAll(ctx, s.readers, (*row).signingKey, `select `+signingKeyColumns+` from signing_key`)
 	return keys, wrap("read signing keys", err)
 }
 
 func (r *row) signingKey() keyring.Record {
-	return keyring.Record{
+	record := keyring.Record{
 		KeyID:       r.text(),
 		Algorithm:   accesstoken.Algorithm(r.text()),
 		State:       keyring.State(r.text()),
@@ -77,7 +80,12 @@ func (r *row) signingKey() keyring.Record {
 		PublishedAt: r.optionalTime(),
 		ActivatedAt: r.optionalTime(),
 		RetiredAt:   r.optionalTime(),
+		RemovedAt:   r.optionalTime(),
 	}
+	if len(record.Wrapped) == 0 {
+		record.Wrapped = nil
+	}
+	return record
 }
 
 // InitSigningKeys implements [keyring.Store].
@@ -90,22 +98,87 @@ func (s *Store) InitSigningKeys(ctx context.Context, records []keyring.Record) e
 		if existing != nil {
 			return keyring.ErrInitialized
 		}
-		for _, record := range records {
-			if err := insertSigningKey(c, record); err != nil {
-				return err
-			}
-		}
-		return nil
+		return insertSigningKeys(c, records)
 	})
 	return wrap("store signing keys", err)
 }
 
-func insertSigningKey(c *conn, record keyring.Record) error {
-	const query = `insert into signing_key
-    (key_id, algorithm, state, wrapped, public_jwk, published_at, activated_at, retired_at)
-values (?, ?, ?, ?, ?, ?, ?, ?)`
-	_, err := c.exec(query, record.KeyID, string(record.Algorithm), string(record.State),
-		record.Wrapped, string(record.PublicJWK),
-		optionalTime(record.PublishedAt), optionalTime(record.ActivatedAt), optionalTime(record.RetiredAt))
+func insertSigningKeys(c *conn, records []keyring.Record) error {
+	const query = `insert into signing_key (` + signingKeyColumns + `) values (?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	for _, record := range records {
+		wrapped := record.Wrapped
+		if wrapped == nil {
+			wrapped = []byte{} // of a removed key; nil would be NULL
+		}
+		_, err := c.exec(query, record.KeyID, string(record.Algorithm), string(record.State), wrapped, string(record.PublicJWK),
+			optionalTime(record.PublishedAt), optionalTime(record.ActivatedAt), optionalTime(record.RetiredAt), optionalTime(record.RemovedAt))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// MoveSigningKeys implements [keyring.Store].
+func (s *Store) MoveSigningKeys(ctx context.Context, moves keyring.Moves) error {
+	err := s.writer.write(ctx, func(c *conn) error {
+		// Whoever makes room comes first: only one key may be active at any moment.
+		for _, active := range []bool{false, true} {
+			for _, step := range moves.Steps {
+				if (step.To == keyring.Active) != active {
+					continue
+				}
+				if err := moveSigningKey(c, step); err != nil {
+					return err
+				}
+			}
+		}
+		err := insertSigningKeys(c, moves.New)
+		if violatesUnique(err) {
+			return keyring.ErrMoved
+		}
+		return err
+	})
+	return wrap("move signing keys", err)
+}
+
+func moveSigningKey(c *conn, step keyring.Step) error {
+	const query = `update signing_key set
+    state        = ?1,
+    activated_at = case when ?1 = 'active' then ?2 else activated_at end,
+    retired_at   = case when ?1 = 'retiring' then ?2 else retired_at end,
+    removed_at   = case when ?1 = 'removed' then ?2 else removed_at end,
+    wrapped      = case when ?1 = 'removed' then x'' else wrapped end
+where key_id = ?3 and state = ?4`
+	moved, err := c.exec(query, string(step.To), step.At, step.KeyID, string(step.From))
+	switch {
+	case violatesUnique(err):
+		return keyring.ErrMoved
+	case err == nil && moved == 0:
+		return keyring.ErrMoved
+	}
 	return err
+}
+
+// violatesUnique reports whether a unique index or the primary key has refused a
+// write.
+func violatesUnique(err error) bool {
+	const (
+		unique  = 2067 // SQLITE_CONSTRAINT_UNIQUE
+		primary = 1555 // SQLITE_CONSTRAINT_PRIMARYKEY
+	)
+	var failed *engine.Error
+	return errors.As(err, &failed) && (failed.Code() == unique || failed.Code() == primary)
+}
+
+// RewrapSigningKey implements [keyring.Store].
+func (s *Store) RewrapSigningKey(ctx context.Context, keyID string, old, wrapped []byte) error {
+	err := s.writer.write(ctx, func(c *conn) error {
+		changed, err := c.exec(`update signing_key set wrapped = ? where key_id = ? and wrapped = ?`, wrapped, keyID, old)
+		if err == nil && changed == 0 {
+			err = keyring.ErrMoved
+		}
+		return err
+	})
+	return wrap("rewrap signing key", err)
 }

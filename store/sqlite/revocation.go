@@ -34,6 +34,12 @@ func (s *Store) Revocations(ctx context.Context, after int64, limit int) ([]innk
 	return entries, wrap("read revocations", err)
 }
 
+// LastRevocation implements [innkeeper.RevocationStore].
+func (s *Store) LastRevocation(ctx context.Context) (int64, error) {
+	last, _, err := readOne(ctx, s.readers, (*row).integer, `select last from revocation_counter where only = 1`)
+	return last, wrap("read the last revocation", err)
+}
+
 func (r *row) revocation() innkeeper.Revocation {
 	return innkeeper.Revocation{
 		Seq: r.integer(), At: r.time(), Kind: innkeeper.RevocationKind(r.text()), ID: r.text(),

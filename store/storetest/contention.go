@@ -203,10 +203,18 @@ func testFeedHasNoHoles(t *testing.T, s *suite) {
 	follower.Go(func() {
 		var after int64
 		for last := false; ; {
+			given, err := s.Revocations.LastRevocation(s.ctx())
+			if err != nil {
+				t.Error(err)
+				return
+			}
 			page, err := s.Revocations.Revocations(s.ctx(), after, 7)
 			if err != nil {
 				t.Error(err)
 				return
+			}
+			if len(page) == 0 && after < given {
+				t.Errorf("the number %d was given, and after %d there is nothing", given, after)
 			}
 			for _, entry := range page {
 				after = entry.Seq

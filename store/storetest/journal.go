@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"cmp"
 	"context"
 	"net/netip"
 	"slices"
@@ -9,8 +8,6 @@ import (
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper"
-	"github.com/innkeeper-auth/innkeeper/accesstoken"
-	"github.com/innkeeper-auth/innkeeper/keyring"
 	"github.com/innkeeper-auth/innkeeper/rootkey"
 )
 
@@ -43,6 +40,15 @@ func testEvents(t *testing.T, s *suite) {
 }
 
 func testRevocations(t *testing.T, s *suite) {
+	last := func(want int64) {
+		t.Helper()
+		got, err := s.Revocations.LastRevocation(s.ctx())
+		s.must(err)
+		if got != want {
+			t.Fatalf("the last revocation is %d, want %d", got, want)
+		}
+	}
+	last(0)
 	ada := s.user("ada")
 	at := func(i int) time.Time { return Start.Add(time.Duration(i) * time.Minute) }
 	// The third comes with a clock that went back: the feed's order must not.
@@ -56,6 +62,7 @@ func testRevocations(t *testing.T, s *suite) {
 	if len(feed) != 3 || feed[0].Seq < at(1).UnixMicro() || feed[1].Seq < at(2).UnixMicro() || feed[2].Seq != feed[1].Seq+1 {
 		t.Fatalf("the feed is %+v", feed)
 	}
+	last(feed[2].Seq)
 	later, err := s.Revocations.Revocations(s.ctx(), feed[0].Seq, 1)
 	s.must(err)
 	same(t, later, feed[1:2])
@@ -72,6 +79,7 @@ func testRevocations(t *testing.T, s *suite) {
 	// An emptied feed goes on counting where it was.
 	_, err = s.Revocations.SweepRevocations(s.ctx(), at(3), 10)
 	s.must(err)
+	last(feed[2].Seq)
 	end := ending(s.session(ada), innkeeper.ReasonLogout)
 	end.Revocation.At = at(0)
 	s.must(s.Stores.Sessions.EndSession(s.ctx(), end))
@@ -127,6 +135,65 @@ func testRevoke(t *testing.T, s *suite) {
 	}
 }
 
+// testHintRevocations listens for hints, if a store gives any: for each write that
+// appends to the feed there must come one, sooner or later, once that entry can be
+// read.
+func testHintRevocations(t *testing.T, s *suite) {
+	hinter, ok := s.Revocations.(innkeeper.RevocationHinter)
+	if !ok {
+		return // polling is the guarantee
+	}
+	ctx, cancel := context.WithCancel(s.ctx())
+	hints := make(chan struct{}, 1)
+	over := make(chan error, 1)
+	go func() {
+		over <- hinter.HintRevocations(ctx, func() {
+			select {
+			case hints <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	hinted := func(what string, entries int) {
+		t.Helper()
+		timeout := time.After(30 * time.Second)
+		for {
+			select {
+			case err := <-over:
+				t.Fatalf("%s: it stopped listening: %v", what, err)
+			case <-timeout:
+				t.Fatalf("%s: no hint came", what)
+			case <-hints:
+			}
+			if len(s.feed()) == entries {
+				return // and otherwise it was for what came before
+			}
+		}
+	}
+	hinted("begin to listen", 0)
+
+	ada := s.user("ada")
+	first, second := s.session(ada), s.session(ada)
+	s.must(s.Stores.Sessions.EndSession(s.ctx(), ending(first, innkeeper.ReasonLogout)))
+	hinted("end a session", 1)
+	next := birth(NewSession(ada))
+	replaced := ending(second, innkeeper.ReasonReplaced)
+	next.Replaces = &replaced
+	s.must(s.Stores.Sessions.CreateSession(s.ctx(), next))
+	hinted("replace a session", 2)
+	_, err := s.Users.ChangeUser(s.ctx(), newEpoch(ada, innkeeper.ReasonLogoutEverywhere))
+	s.must(err)
+	hinted("replace an epoch", 3)
+	key := innkeeper.Revocation{At: Start, Kind: innkeeper.RevokedKey, ID: "key"}
+	s.must(s.Stores.Revocations.Revoke(s.ctx(), key, innkeeper.Event{}))
+	hinted("revoke a key", 4)
+
+	cancel()
+	if err := <-over; err != nil {
+		t.Errorf("with its context it ended with %v", err)
+	}
+}
+
 func testIssuer(t *testing.T, s *suite) {
 	for _, want := range []string{"", "https://auth.example", "https://other.example/auth"} {
 		if want != "" {
@@ -163,23 +230,6 @@ func testRootKeyChecks(t *testing.T, s *suite) {
 	}
 }
 
-func testSigningKeys(t *testing.T, s *suite) {
-	record := func(id string, state keyring.State) keyring.Record {
-		return keyring.Record{
-			KeyID: id, Algorithm: accesstoken.ES256, State: state,
-			Wrapped: []byte{0, 1, 2, 255}, PublicJWK: []byte(`{"kty":"EC"}`), PublishedAt: Start,
-		}
-	}
-	active, standby := record("first", keyring.Active), record("second", keyring.Published)
-	active.ActivatedAt = Start
-	s.must(s.Keys.InitSigningKeys(s.ctx(), []keyring.Record{active, standby}))
-	s.wantErr(s.Keys.InitSigningKeys(s.ctx(), []keyring.Record{record("third", keyring.Active)}), keyring.ErrInitialized)
-	records, err := s.Keys.SigningKeys(s.ctx())
-	s.must(err)
-	slices.SortFunc(records, func(a, b keyring.Record) int { return cmp.Compare(a.KeyID, b.KeyID) })
-	same(t, records, []keyring.Record{active, standby})
-}
-
 func testCancelledContext(t *testing.T, s *suite) {
 	ada := s.user("ada")
 	session := s.session(ada)
@@ -197,6 +247,8 @@ func testCancelledContext(t *testing.T, s *suite) {
 	_, err = s.Users.User(gone, ada.ID)
 	s.wantErr(err, context.Canceled)
 	_, err = s.Revocations.Revocations(gone, 0, 1)
+	s.wantErr(err, context.Canceled)
+	_, err = s.Revocations.LastRevocation(gone)
 	s.wantErr(err, context.Canceled)
 	s.wantErr(s.Events.AppendEvent(gone, event(innkeeper.EventUserChanged, ada.ID)), context.Canceled)
 

@@ -71,9 +71,13 @@ func Run(t *testing.T, open func(t *testing.T) innkeeper.Stores, traits ...Trait
 		{"Events", testEvents},
 		{"Revocations", testRevocations},
 		{"Revoke", testRevoke},
+		{"HintRevocations", testHintRevocations},
 		{"RootKeyChecks", testRootKeyChecks},
 		{"Issuer", testIssuer},
 		{"SigningKeys", testSigningKeys},
+		{"MoveSigningKeys", testMoveSigningKeys},
+		{"MoveSigningKeys/AllOrNothing", testMoveSigningKeysRefuses},
+		{"RewrapSigningKey", testRewrapSigningKey},
 		{"CancelledContext", testCancelledContext},
 		{"ClockExtremes", testClockExtremes},
 		{"Contention/OneRotationWins", testOneRotationWins},
@@ -84,6 +88,9 @@ func Run(t *testing.T, open func(t *testing.T) innkeeper.Stores, traits ...Trait
 		{"Contention/OneRootKeyWins", testOneRootKeyWins},
 		{"Contention/FeedHasNoHoles", testFeedHasNoHoles},
 		{"Contention/RevokeOnce", testRevokeOnce},
+		{"Contention/OneMoveWins", testOneMoveWins},
+		{"Contention/KeysRotateOnce", testKeysRotateOnce},
+		{"Contention/KeysUnderFire", testKeysUnderFire},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

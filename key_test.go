@@ -1,0 +1,375 @@
+package innkeeper_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/innkeeper-auth/innkeeper"
+	"github.com/innkeeper-auth/innkeeper/accesstoken"
+	"github.com/innkeeper-auth/innkeeper/keyring"
+	"github.com/innkeeper-auth/innkeeper/rootkey"
+)
+
+// signedBy is the key that an access token names.
+func signedBy(t testing.TB, grant *innkeeper.Grant) string {
+	t.Helper()
+	segment, _, _ := strings.Cut(grant.AccessToken, ".")
+	text, err := base64.RawURLEncoding.DecodeString(segment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var header struct {
+		KeyID string `json:"kid"`
+	}
+	if err := json.Unmarshal(text, &header); err != nil {
+		t.Fatal(err)
+	}
+	return header.KeyID
+}
+
+// kids are the keys by state; of several the newest.
+func (i *inn) kids() map[keyring.State]string {
+	i.t.Helper()
+	records, err := i.store.SigningKeys(ctx)
+	i.must(err)
+	slices.SortFunc(records, func(a, b keyring.Record) int { return a.PublishedAt.Compare(b.PublishedAt) })
+	found := make(map[keyring.State]string)
+	for _, rec := range records {
+		found[rec.State] = rec.KeyID
+	}
+	return found
+}
+
+// details are what the log says of keys.
+func (i *inn) details(kind innkeeper.EventKind) []map[string]string {
+	i.t.Helper()
+	var found []map[string]string
+	for _, event := range i.events() {
+		if event.Kind == kind {
+			found = append(found, event.Detail)
+		}
+	}
+	return found
+}
+
+func TestKeysRotateByHand(t *testing.T) {
+	i := openInn(t)
+	i.addUser("ada")
+	grant := i.login("ada")
+	before := i.kids()
+
+	_, err := i.RotateKeys(ctx, innkeeper.ActorOperator)
+	var early *keyring.TooEarlyError
+	if !errors.As(err, &early) || early.KeyID != before[keyring.Published] || early.Wait != keyring.MinPublished ||
+		!early.Earliest.Equal(opening.Add(keyring.MinPublished)) {
+		t.Fatalf("got %v", err)
+	}
+	if n := i.count(innkeeper.EventKeyRotated); n != 0 {
+		t.Errorf("a refusal was logged %d times as a rotation", n)
+	}
+	i.clock.advance(keyring.MinPublished - time.Minute)
+	grant = i.refresh(grant, ownKey(grant))
+	i.clock.advance(time.Minute)
+	change, err := i.RotateKeys(ctx, innkeeper.UserActor(grant.Subject.ID))
+	i.must(err)
+	after := i.kids()
+	want := keyring.Change{Activated: before[keyring.Published], Retired: before[keyring.Active], Published: after[keyring.Published]}
+	if change.Activated != want.Activated || change.Retired != want.Retired || change.Published != want.Published || len(change.Removed) > 0 {
+		t.Errorf("the change is %+v, want %+v", change, want)
+	}
+	next := i.refresh(grant, ownKey(grant))
+	if signedBy(t, grant) != before[keyring.Active] || signedBy(t, next) != before[keyring.Published] {
+		t.Error("tokens are signed by other keys")
+	}
+	i.caller(grant)
+	i.caller(next)
+	if got := i.details(innkeeper.EventKeyRotated); len(got) != 1 || !maps.Equal(got[0], map[string]string{"key": change.Activated, "retired": change.Retired}) {
+		t.Errorf("the log says %v", got)
+	}
+	if got := i.details(innkeeper.EventKeyPublished); len(got) != 1 || got[0]["key"] != change.Published {
+		t.Errorf("the log says %v", got)
+	}
+	for _, event := range i.events() {
+		if event.Kind == innkeeper.EventKeyRotated && event.Actor != innkeeper.UserActor(grant.Subject.ID) {
+			t.Errorf("the actor is %s", event.Actor)
+		}
+	}
+}
+
+// TestKeysRotateByThemselves lets servers run for months.
+func TestKeysRotateByThemselves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := func(c *innkeeper.Config) { c.Clock = time.Now }
+		i := openInn(t, clock)
+		other := openInnOn(t, i.store, i.clock, withRoots(i.config.RootKeys), clock)
+		off := openInnOn(t, i.store, i.clock, withRoots(i.config.RootKeys), clock, func(c *innkeeper.Config) { c.KeyRotationPeriod = -1 })
+		running, stop := context.WithCancel(ctx)
+		for _, server := range []*inn{i, other, off} {
+			go server.Run(running)
+		}
+		time.Sleep(30*24*time.Hour - time.Minute)
+		if n := i.count(innkeeper.EventKeyRotated); n != 0 {
+			t.Errorf("keys were rotated %d times within the first month", n)
+		}
+		time.Sleep(2 * time.Minute)
+		i.addUser("ada")
+		grants := []*innkeeper.Grant{i.login("ada"), other.login("ada"), off.login("ada")}
+		for _, grant := range grants {
+			if got := signedBy(t, grant); got != i.kids()[keyring.Active] {
+				t.Errorf("a server signs with %s, and %s is active", got, i.kids()[keyring.Active])
+			}
+		}
+		time.Sleep(89 * 24 * time.Hour)
+		if rotated, removed := i.count(innkeeper.EventKeyRotated), i.count(innkeeper.EventKeyRemoved); rotated != 3 || removed != 3 {
+			t.Errorf("in 119 days three servers rotated %d times, and removed %d keys; want 3 each", rotated, removed)
+		}
+		for _, event := range i.events() {
+			if strings.HasPrefix(string(event.Kind), "key.") && event.Actor != innkeeper.ActorServer {
+				t.Errorf("the actor of %s is %q", event.Kind, event.Actor)
+			}
+		}
+		stop()
+		synctest.Wait()
+	})
+}
+
+func TestKeyRotationPeriod(t *testing.T) {
+	config := openInn(t).config
+	config.KeyRotationPeriod = 23 * time.Hour
+	var input *innkeeper.InputError
+	if _, err := innkeeper.Open(ctx, config); !errors.As(err, &input) || input.Field != "key-rotation-period" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestRevokedKey revokes the key that signs, and looks at who learns of it.
+func TestRevokedKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := func(c *innkeeper.Config) { c.Clock = time.Now }
+		i := openInn(t, clock)
+		other := openInnOn(t, i.store, i.clock, withRoots(i.config.RootKeys), clock)
+		running, stop := context.WithCancel(ctx)
+		go i.Run(running)
+		go other.Run(running)
+		i.addUser("ada")
+		synctest.Wait()
+		grant := i.login("ada")
+		stolen, next := i.kids()[keyring.Active], i.kids()[keyring.Published]
+
+		change, err := i.RevokeKey(ctx, stolen, innkeeper.ActorOperator)
+		i.must(err)
+		if change.Activated != next || !slices.Equal(change.Removed, []string{stolen}) || change.Published == "" {
+			t.Errorf("the change is %+v", change)
+		}
+		_, err = i.Authenticate(ctx, grant.AccessToken)
+		i.want(err, innkeeper.ErrAccessTokenRevoked)
+		_, err = i.Check(ctx, grant.AccessToken)
+		i.want(err, innkeeper.ErrAccessTokenRevoked)
+		time.Sleep(time.Second)
+		_, err = other.Authenticate(ctx, grant.AccessToken)
+		i.want(err, innkeeper.ErrAccessTokenRevoked)
+		renewed := other.refresh(grant, ownKey(grant))
+		if got := signedBy(t, renewed); got != next {
+			t.Errorf("the next token is signed by %s, want %s", got, next)
+		}
+		i.caller(renewed)
+		if strings.Contains(string(other.JWKS()), stolen) || strings.Contains(string(i.JWKS()), stolen) {
+			t.Error("the revoked key is published")
+		}
+
+		// Once more is fine, and tells nobody again.
+		feed, events := i.feed(), i.events()
+		_, err = other.RevokeKey(ctx, stolen, innkeeper.ActorOperator)
+		i.must(err)
+		if len(i.feed()) != len(feed) || len(i.events()) != len(events) {
+			t.Error("a key that is gone was revoked again")
+		}
+		_, err = i.RevokeKey(ctx, "nonsense", innkeeper.ActorOperator)
+		i.want(err, innkeeper.ErrNotFound)
+		_, err = i.RetireKey(ctx, "nonsense", innkeeper.ActorOperator)
+		i.want(err, innkeeper.ErrNotFound)
+		stop()
+		synctest.Wait()
+	})
+}
+
+// TestHalfRevokedKey loses the store after the feed was written: whoever reads the
+// feed stops using the key at once, and finishes as soon as the store lets it.
+func TestHalfRevokedKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := func(c *innkeeper.Config) { c.Clock = time.Now }
+		i := openInn(t, clock)
+		other := openInnOn(t, i.store, i.clock, withRoots(i.config.RootKeys), clock)
+		i.addUser("ada")
+		grant := other.login("ada")
+		stolen, next := i.kids()[keyring.Active], i.kids()[keyring.Published]
+		down := errors.New("connection refused")
+		for _, server := range []*inn{i, other} {
+			server.tap.always("MoveSigningKeys", func() error { return down })
+		}
+		_, err := i.RevokeKey(ctx, stolen, innkeeper.ActorOperator)
+		i.want(err, innkeeper.ErrUnavailable)
+		if i.kids()[keyring.Active] != stolen {
+			t.Fatal("the key has moved")
+		}
+		running, stop := context.WithCancel(ctx)
+		go other.Run(running)
+		time.Sleep(time.Second)
+		// It signs nothing, and signs nobody out.
+		_, err = other.try(grant, ownKey(grant))
+		i.want(err, innkeeper.ErrUnavailable)
+		if generation := i.row(grant.Session.ID).Generation; generation != 1 {
+			t.Errorf("a refresh that could not be signed was consumed: generation %d", generation)
+		}
+		other.tap.forget()
+		time.Sleep(2 * keyring.ReloadInterval)
+		if i.kids()[keyring.Active] != next || i.kids()[keyring.Removed] != stolen || i.kids()[keyring.Published] == "" {
+			t.Errorf("the keys are %v", i.kids())
+		}
+		if got := signedBy(t, other.refresh(grant, ownKey(grant))); got != next {
+			t.Errorf("tokens are signed by %s, want %s", got, next)
+		}
+		stop()
+		synctest.Wait()
+	})
+}
+
+// TestNothingIsConsumedThatCannotBeSigned takes the keys of the store away from a
+// server that does not know any more what they are.
+func TestNothingIsConsumedThatCannotBeSigned(t *testing.T) {
+	i := openInn(t)
+	i.addUser("ada")
+	grant := i.login("ada")
+	caller := i.caller(grant)
+	down := errors.New("connection refused")
+	i.tap.always("SigningKeys", func() error { return down })
+
+	i.clock.advance(keyring.SnapshotAge)
+	grant = i.refresh(grant, ownKey(grant)) // what it knows is young enough
+	i.clock.advance(time.Second)
+	before, row := i.events(), *i.row(grant.Session.ID)
+	_, err := i.try(grant, ownKey(grant))
+	i.want(err, innkeeper.ErrUnavailable)
+	_, err = i.Login(ctx, innkeeper.LoginRequest{
+		Username: "ada", Password: rightPassword, Delivery: innkeeper.DeliverByBody, Replaces: grant.RefreshToken.Reveal(),
+	})
+	i.want(err, innkeeper.ErrUnavailable)
+	_, err = i.ChangePassword(ctx, caller, innkeeper.PasswordChange{Current: rightPassword, New: otherPassword})
+	i.want(err, innkeeper.ErrUnavailable)
+	_, err = i.Authenticate(ctx, grant.AccessToken)
+	i.want(err, innkeeper.ErrUnavailable)
+	if jwks, maxAge := i.PublicKeys(ctx); maxAge != 0 || !strings.Contains(string(jwks), signedBy(t, grant)) {
+		t.Errorf("others may keep the keys for %s", maxAge)
+	}
+	if len(i.events()) != len(before) || i.row(grant.Session.ID).Generation != row.Generation || i.row(grant.Session.ID).Ended() {
+		t.Error("something was written")
+	}
+
+	i.tap.forget()
+	if _, maxAge := i.PublicKeys(ctx); maxAge != keyring.JWKSMaxAge {
+		t.Errorf("others may keep the keys for %s", maxAge)
+	}
+	i.refresh(grant, ownKey(grant))
+}
+
+// TestVisitors are commands beside servers.
+func TestVisitors(t *testing.T) {
+	old, fresh := rootkey.Generate(), rootkey.Generate()
+	server := openInn(t, withRoots(ringOf(t, old)))
+	visit := func(c *innkeeper.Config) { c.Visiting = true }
+	visitor := openInnOn(t, server.store, server.clock, withRoots(ringOf(t, old, fresh)), visit)
+	checks, err := server.store.RootKeyChecks(ctx)
+	server.must(err)
+	if len(checks) != 1 {
+		t.Error("the store has learned of a root key that no server has")
+	}
+	server.clock.advance(time.Hour)
+	next := server.kids()[keyring.Published]
+	_, err = visitor.RotateKeys(ctx, innkeeper.ActorOperator)
+	server.must(err)
+	if kids := server.kids(); kids[keyring.Active] != next || kids[keyring.Published] != "" {
+		t.Errorf("the keys are %v", kids)
+	}
+	// A server makes what is missing, of its own kind.
+	other := openInnOn(t, server.store, server.clock, withRoots(ringOf(t, old)), func(c *innkeeper.Config) { c.Algorithm = accesstoken.EdDSA })
+	_, err = other.RotateKeys(ctx, innkeeper.ActorOperator)
+	var early *keyring.TooEarlyError
+	if !errors.As(err, &early) || early.Wait != keyring.MinPublished || early.KeyID == "" || early.KeyID != server.kids()[keyring.Published] {
+		t.Errorf("got %v; the keys are %v", err, server.kids())
+	}
+
+	// Before the first server there is nothing to sign with, and nothing is made.
+	empty := openInn(t, visit)
+	empty.addUser("ada")
+	_, err = empty.Login(ctx, innkeeper.LoginRequest{Username: "ada", Password: rightPassword, Delivery: innkeeper.DeliverByBody})
+	empty.want(err, innkeeper.ErrUnavailable)
+	if kids := empty.kids(); len(kids) != 0 {
+		t.Errorf("a visitor has made %v", kids)
+	}
+	if _, err := empty.store.RootKeyChecks(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestKeysAreRewrapped starts servers with root keys in other orders.
+func TestKeysAreRewrapped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		old, fresh := rootkey.Generate(), rootkey.Generate()
+		clock := func(c *innkeeper.Config) { c.Clock = time.Now }
+		first := openInn(t, withRoots(ringOf(t, old)), clock)
+		under := func(id rootkey.ID) int {
+			records, err := first.store.SigningKeys(ctx)
+			first.must(err)
+			n := 0
+			for _, rec := range records {
+				if got, ok := rootkey.WrappedUnder(rec.Wrapped); ok && got == id {
+					n++
+				}
+			}
+			return n
+		}
+		run := func(keys ...*rootkey.Key) (server *inn, stop func()) {
+			server = openInnOn(t, first.store, first.clock, withRoots(ringOf(t, keys...)), clock)
+			running, cancel := context.WithCancel(ctx)
+			go server.Run(running)
+			time.Sleep(time.Minute)
+			return server, func() { cancel(); synctest.Wait() }
+		}
+		// Somebody has left out a step: no other server can know the new root key.
+		_, stop := run(fresh, old)
+		if under(old.ID()) != 2 {
+			t.Error("keys were encrypted under a root key that no server had yet")
+		}
+		stop()
+		// From now on the store knows it.
+		server, stop := run(fresh, old)
+		defer stop()
+		if under(fresh.ID()) != 2 || under(old.ID()) != 0 {
+			t.Errorf("%d keys are under the new root key, and %d under the old one", under(fresh.ID()), under(old.ID()))
+		}
+		if got := server.details(innkeeper.EventKeyRewrapped); len(got) != 1 || got[0]["root_key"] != fresh.ID().String() {
+			t.Errorf("the log says %v", got)
+		}
+		// A server with the other order, which is about to be restarted, undoes it once
+		// when it starts, and does not quarrel.
+		_, stop = run(old, fresh)
+		defer stop()
+		time.Sleep(time.Hour)
+		if n := server.count(innkeeper.EventKeyRewrapped); n > 2 {
+			t.Errorf("two servers have encrypted keys %d times", n)
+		}
+		// One without the new root key goes on with what it holds.
+		first.addUser("ada")
+		grant, err := first.Login(ctx, innkeeper.LoginRequest{Username: "ada", Password: rightPassword, Delivery: innkeeper.DeliverByBody})
+		first.must(err)
+		server.caller(grant)
+	})
+}
