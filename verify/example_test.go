@@ -104,6 +104,19 @@ func ExampleVerifier_Verify() {
 	// refused
 }
 
+// What moves money wants to know of every session that ended more than five seconds
+// ago, and a sign-in of the last ten minutes.
+func ExampleVerifier_RequireFresh() {
+	v, err := verify.New(verify.Config{Issuer: "https://auth.example.com", FollowRevocations: true})
+	if err != nil {
+		panic(err)
+	}
+	defer v.Close()
+
+	transfer := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	http.Handle("POST /transfer", v.RequireFresh(5*time.Second, v.RequireRecentAuth(10*time.Minute, transfer)))
+}
+
 // A test of a handler needs no token.
 func ExampleNewContext() {
 	handler := func(w http.ResponseWriter, r *http.Request) {

@@ -37,13 +37,18 @@ type fetcher struct {
 }
 
 func newFetcher(client *http.Client, url string) *fetcher {
-	f := &fetcher{url: url}
+	return &fetcher{client: clientFor(client), url: url}
+}
+
+// clientFor returns a client that follows no redirect, which could lead from https to
+// anywhere. No issuer needs one here.
+func clientFor(client *http.Client) http.Client {
+	var c http.Client
 	if client != nil {
-		f.client = *client // a copy: the caller's own keeps its ways
+		c = *client // a copy: the caller's own keeps its ways
 	}
-	// A redirect could lead from https to anywhere. No issuer needs one here.
-	f.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return f
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return c
 }
 
 // fetch gets the key set once. The context bounds the time.

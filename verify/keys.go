@@ -87,6 +87,22 @@ func (s *keySource) get(ctx context.Context, keyID string) (accesstoken.PublicKe
 	return key, nil
 }
 
+// withdraw takes note that a key was revoked. If it is one of those at hand, the set
+// without it, and with the one that replaces it, is fetched before a token needs that:
+// now or, if another fetch was just before, as soon as may be.
+func (s *keySource) withdraw(keyID string) {
+	if _, ok := s.find(keyID); !ok {
+		return
+	}
+	now := s.now()
+	if f, _ := s.join(now); f != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	time.AfterFunc(s.notBefore.Sub(now), func() { s.join(s.now()) })
+}
+
 func (s *keySource) find(keyID string) (accesstoken.PublicKey, bool) {
 	known := s.known.Load()
 	if known == nil {

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/innkeeper-auth/innkeeper/internal/bearer"
 )
@@ -26,6 +27,49 @@ func (v *Verifier) RequireRole(role string, next http.Handler) http.Handler {
 // the permission.
 func (v *Verifier) RequirePermission(permission string, next http.Handler) http.Handler {
 	return v.require(func(id Identity) bool { return id.HasPermission(permission) }, next)
+}
+
+// RequireFresh lets requests through to next only while the revocations that are
+// known are at most maxAge old, and answers others with 503 and Retry-After: for what
+// must not happen in a session that ended longer ago than that. It says nothing about
+// the token, so next is another of these:
+//
+//	mux.Handle("POST /transfer", v.RequireFresh(5*time.Second, v.RequireAuth(transfer)))
+//
+// The verifier asks the issuer at least twice in maxAge from now on. RequireFresh
+// panics if it does not follow revocations, or maxAge is not positive: no request
+// would ever pass.
+func (v *Verifier) RequireFresh(maxAge time.Duration, next http.Handler) http.Handler {
+	if v.feed == nil || maxAge <= 0 {
+		panic("verify: RequireFresh needs Config.FollowRevocations, and a positive time")
+	}
+	v.feed.keepWithin(maxAge)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := v.checkFresh(r.Context(), maxAge); err != nil {
+			refusalOf(err).write(w, v.audience)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// RequireRecentAuth is [Verifier.RequireAuth] and refuses whoever has proved who they
+// are longer than maxAge ago, with 401 and the challenge of RFC 9470: a refresh does
+// not help, a new sign-in does.
+func (v *Verifier) RequireRecentAuth(maxAge time.Duration, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, err := v.authenticate(r)
+		refused := refusalOf(err)
+		if err == nil && v.now().Sub(id.AuthTime) > maxAge+v.skew {
+			err, refused = errNotRecent, refusalOf(errNotRecent)
+			refused.maxAge = maxAge
+		}
+		if err != nil {
+			refused.write(w, v.audience)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(NewContext(r.Context(), id)))
+	})
 }
 
 func (v *Verifier) require(allowed func(Identity) bool, next http.Handler) http.Handler {

@@ -14,6 +14,9 @@ import (
 // errForbidden reports a good token of somebody who may not do this.
 var errForbidden = errors.New("role or permission is missing")
 
+// errNotRecent reports a good token of somebody who has signed in too long ago.
+var errNotRecent = errors.New("the sign-in is not recent enough")
+
 // refusal is an answer to a request that is not let through. All of its text is
 // fixed: nothing of the request, the token or the cause comes out.
 type refusal struct {
@@ -26,6 +29,8 @@ type refusal struct {
 	// retryAfter asks to try again, and means that there is no challenge: the
 	// credentials are not at fault.
 	retryAfter time.Duration
+	// maxAge is how old a sign-in may be (RFC 9470 §3); zero: as old as it likes.
+	maxAge time.Duration
 }
 
 // refusalOf is the one table from errors to answers. What it does not know is
@@ -44,6 +49,12 @@ func refusalOf(err error) refusal {
 	case errors.Is(err, errForbidden):
 		return refusal{status: http.StatusForbidden, code: "forbidden", challenge: "insufficient_scope",
 			detail: "the signed-in user may not do this"}
+	case errors.Is(err, errNotRecent):
+		return refusal{status: http.StatusUnauthorized, code: "recent_auth_required", challenge: "insufficient_user_authentication",
+			detail: "sign in again: this needs a more recent sign-in"}
+	case errors.Is(err, ErrRevoked):
+		return refusal{status: http.StatusUnauthorized, code: "access_token_revoked", challenge: "invalid_token",
+			detail: "the access token has been revoked"}
 	case errors.Is(err, accesstoken.ErrExpired):
 		return refusal{status: http.StatusUnauthorized, code: "access_token_expired", challenge: "invalid_token",
 			detail: "the access token has expired"}
@@ -76,7 +87,11 @@ func (f refusal) write(w http.ResponseWriter, realm string) {
 	if f.retryAfter > 0 {
 		header.Set("Retry-After", strconv.Itoa(int(f.retryAfter/time.Second)))
 	} else {
-		header.Set("WWW-Authenticate", bearer.Challenge(realm, f.challenge, f.detail))
+		challenge := bearer.Challenge(realm, f.challenge, f.detail)
+		if f.maxAge > 0 {
+			challenge += ", max_age=" + strconv.Itoa(int(f.maxAge/time.Second))
+		}
+		header.Set("WWW-Authenticate", challenge)
 	}
 	w.WriteHeader(f.status)
 	_, _ = w.Write(body)

@@ -39,6 +39,7 @@ import (
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper/accesstoken"
+	"github.com/innkeeper-auth/innkeeper/internal/revoked"
 )
 
 // NoSkew as [Config].Skew makes no allowance for clocks that differ.
@@ -69,28 +70,48 @@ type Config struct {
 	// JWKSURL is where the issuer's keys are. https, or http if the host is this
 	// machine. The zero value means /.well-known/jwks.json under Issuer.
 	JWKSURL string
-	// HTTPClient fetches the keys. The zero value means a client of our own. With
-	// any client redirects are not followed, and a fetch ends after 5 seconds.
+	// FollowRevocations keeps up with what the issuer has revoked, so that tokens of
+	// ended sessions are refused within a second instead of when they expire. It takes
+	// a goroutine and a connection: see [Verifier.Close]. The zero value follows
+	// nothing.
+	FollowRevocations bool
+	// RevocationsURL is where the issuer's revocations are. https, or http if the host
+	// is this machine. The zero value means /auth/revocations under Issuer.
+	RevocationsURL string
+	// OnFeed is told, one call after the other, when the revocation feed could not be
+	// followed any more, or could be again. It must not block. The zero value tells
+	// nobody; [Verifier.FeedStatus] can be asked at any time.
+	OnFeed func(FeedStatus)
+	// CacheSize is how many good tokens are remembered, so that one that comes again
+	// costs no signature. Whether it was revoked is asked every time all the same. The
+	// zero value means 10,000, some 10 MB at worst; a negative one remembers none.
+	CacheSize int
+	// HTTPClient fetches keys and revocations. The zero value means a client of our
+	// own. With any client redirects are not followed, and times are bounded; a Timeout
+	// of its own does not count for revocations, which are waited for.
 	HTTPClient *http.Client
-	// Logger is told when keys cannot be fetched, while known ones still serve. The
-	// zero value means that nobody is.
+	// Logger is told when keys or revocations cannot be fetched, while known ones still
+	// serve. The zero value means that nobody is.
 	Logger *slog.Logger
 	// Now is the clock, for tests. The zero value means [time.Now].
 	Now func() time.Time
 }
 
 // Verifier judges access tokens. Make one with [New] and use it everywhere: it
-// is safe for concurrent use, and keys are fetched once for each Verifier. It
-// needs no closing.
+// is safe for concurrent use, and keys are fetched once for each Verifier. One that
+// follows revocations is closed at the end; others need no closing.
 type Verifier struct {
 	issuer   string
 	audience string
 	skew     time.Duration
 	now      func() time.Time
 	keys     *keySource
+	cache    *cache
+	feed     *feed // nil: revocations are not followed
+	counters counters
 }
 
-// New returns a verifier. It does not touch the network, so that an API can start
+// New returns a verifier. It does not wait for the network, so that an API can start
 // before its issuer. It returns an error if a field of cfg is not as required.
 func New(cfg Config) (*Verifier, error) {
 	if err := checkURL(cfg.Issuer); err != nil {
@@ -108,6 +129,12 @@ func New(cfg Config) (*Verifier, error) {
 	if err := checkURL(cfg.JWKSURL); err != nil {
 		return nil, fmt.Errorf("JWKS URL: %w", err)
 	}
+	if cfg.RevocationsURL == "" {
+		cfg.RevocationsURL = strings.TrimSuffix(cfg.Issuer, "/") + "/auth/revocations"
+	}
+	if err := checkURL(cfg.RevocationsURL); err != nil {
+		return nil, fmt.Errorf("revocations URL: %w", err)
+	}
 	switch {
 	case cfg.Skew == 0:
 		cfg.Skew = defaultSkew
@@ -122,13 +149,36 @@ func New(cfg Config) (*Verifier, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Verifier{
+	v := &Verifier{
 		issuer:   cfg.Issuer,
 		audience: cfg.Audience,
 		skew:     cfg.Skew,
 		now:      cfg.Now,
 		keys:     newKeySource(cfg),
-	}, nil
+		cache:    newCache(cfg.CacheSize),
+	}
+	if cfg.FollowRevocations {
+		v.feed = followFeed(cfg, v.keys)
+	}
+	return v, nil
+}
+
+// Close stops following revocations. What is known by then goes on counting, so that
+// requests which are under way, and later ones, are judged as before. It may be
+// called more than once, and where there is nothing to close.
+func (v *Verifier) Close() {
+	if v.feed != nil {
+		v.feed.close()
+	}
+}
+
+// FeedStatus says how well revocations are followed. It is the zero value where they
+// are not.
+func (v *Verifier) FeedStatus() FeedStatus {
+	if v.feed == nil {
+		return FeedStatus{}
+	}
+	return v.feed.status()
 }
 
 // checkURL insists on https. Whoever can change what is fetched over http signs
@@ -157,30 +207,135 @@ func isLoopback(host string) bool {
 
 // Verify returns who is behind a token. If the keys are not known yet, or the
 // token names an unknown one, it waits for them at most 5 seconds and no longer
-// than ctx lasts.
+// than ctx lasts; and as long, once, for the first look at revocations. The slices of
+// the identity are shared by all who present the token: do not change them.
 //
 // It returns [ErrUnavailable] if the token could not be judged, also when ctx
-// ends first. Any other error is one of those of [accesstoken.Verify] and means
-// that the token is refused; [accesstoken.ErrExpired] is the one that a client
-// mends by a refresh.
+// ends first, and [ErrRevoked] for one that is good in itself. Any other error is one
+// of those of [accesstoken.Verify] and means that the token is refused;
+// [accesstoken.ErrExpired] is the one that a client mends by a refresh.
+//
+// If revocations cannot be followed for a while, those that are known go on counting,
+// and no token is refused for want of news. [Verifier.VerifyFresh] does.
 func (v *Verifier) Verify(ctx context.Context, token string) (Identity, error) {
-	var keyErr error
+	found, err := v.look(ctx, token)
+	v.counters.count(err)
+	if err != nil {
+		return Identity{}, err
+	}
+	return found.identity, nil
+}
+
+func (v *Verifier) look(ctx context.Context, token string) (*verified, error) {
+	if v.feed != nil {
+		if err := v.feed.ready(ctx); err != nil {
+			return nil, err
+		}
+	}
+	found, err := v.find(ctx, token)
+	if err == nil && v.isRevoked(found) {
+		return nil, ErrRevoked
+	}
+	return found, err
+}
+
+// VerifyFresh is [Verifier.Verify] for what must not happen in a session that ended
+// more than maxAge ago: it returns [ErrUnavailable] if the revocations that are known
+// are older than that. The verifier has to follow them, and [Verifier.KeepWithin]
+// makes it ask often enough.
+func (v *Verifier) VerifyFresh(ctx context.Context, token string, maxAge time.Duration) (Identity, error) {
+	if err := v.checkFresh(ctx, maxAge); err != nil {
+		return Identity{}, err
+	}
+	return v.Verify(ctx, token)
+}
+
+// KeepWithin makes the verifier ask for revocations so often that what it knows is no
+// older than maxAge, as long as the issuer answers: at least twice in that time. It is
+// for the times of [Verifier.VerifyFresh]; [Verifier.RequireFresh] calls it itself.
+func (v *Verifier) KeepWithin(maxAge time.Duration) {
+	if v.feed != nil {
+		v.feed.keepWithin(maxAge)
+	}
+}
+
+func (v *Verifier) checkFresh(ctx context.Context, maxAge time.Duration) error {
+	if v.feed == nil {
+		return fmt.Errorf("%w: set FollowRevocations", errStale)
+	}
+	if err := v.feed.ready(ctx); err != nil {
+		return err
+	}
+	if !v.feed.isFresh(maxAge) {
+		return errStale
+	}
+	return nil
+}
+
+// errStale reports a view of the revocations that is older than somebody wants.
+var errStale = fmt.Errorf("%w: revocations are not known up to now", ErrUnavailable)
+
+// find returns a token that is good by signature and claims, and what is to be asked
+// about it besides.
+func (v *Verifier) find(ctx context.Context, token string) (*verified, error) {
+	now := v.now()
+	name := digestOf(token)
+	if found := v.cache.get(name, now); found != nil {
+		if _, err := v.keys.get(ctx, found.keyID); err == nil {
+			v.counters.cached.Add(1)
+			return found, nil
+		}
+	}
+	found, err := v.judge(ctx, token, now)
+	if err == nil {
+		v.cache.put(name, found)
+	}
+	return found, err
+}
+
+// judge verifies a token.
+func (v *Verifier) judge(ctx context.Context, token string, now time.Time) (*verified, error) {
+	var (
+		keyErr error
+		id     string
+	)
 	keys := func(keyID string) (accesstoken.PublicKey, bool) {
 		var key accesstoken.PublicKey
+		id = keyID
+		if v.feed != nil && v.feed.revoked.Has(revoked.Key, keyID) {
+			keyErr = ErrRevoked // whoever has been told needs not ask for the keys again
+			return key, false
+		}
 		key, keyErr = v.keys.get(ctx, keyID)
 		return key, keyErr == nil
 	}
 	claims, err := accesstoken.Verify(token, keys, accesstoken.Expectation{
 		Issuer:   v.issuer,
 		Audience: v.audience,
-		Now:      v.now(),
+		Now:      now,
 		Skew:     v.skew,
 	})
 	switch {
-	case errors.Is(keyErr, ErrUnavailable):
-		return Identity{}, keyErr
+	case errors.Is(keyErr, ErrUnavailable), errors.Is(keyErr, ErrRevoked):
+		return nil, keyErr
 	case err != nil:
-		return Identity{}, err
+		return nil, err
 	}
-	return newIdentity(claims), nil
+	return &verified{
+		identity:  newIdentity(claims),
+		keyID:     strings.Clone(id), // and not the token with it
+		userEntry: revoked.UserID(v.issuer, claims.Subject, claims.Epoch),
+		expiresAt: claims.ExpiresAt.Add(v.skew),
+	}, nil
+}
+
+// isRevoked asks about session, user and key.
+func (v *Verifier) isRevoked(token *verified) bool {
+	if v.feed == nil {
+		return false
+	}
+	known := &v.feed.revoked
+	return known.Has(revoked.Session, token.identity.SessionID) ||
+		known.Has(revoked.User, token.userEntry) ||
+		known.Has(revoked.Key, token.keyID)
 }
