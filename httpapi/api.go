@@ -22,6 +22,7 @@ import (
 	"net/http"
 	"net/netip"
 	"reflect"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -60,6 +61,7 @@ type API struct {
 	logger    *slog.Logger
 	huma      huma.API
 	handler   http.Handler
+	followers sync.WaitGroup // requests whose connection was taken over
 }
 
 // New returns the API, or an [*innkeeper.InputError] that names what to correct.
@@ -78,7 +80,7 @@ func New(cfg Config) (*API, error) {
 	mux := http.NewServeMux()
 	a.huma = humago.New(mux, describe(cfg.Version))
 	a.huma.UseMiddleware(correctStatus)
-	a.routes()
+	a.routes(mux)
 	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's own errors, see describe
 		delete(a.huma.OpenAPI().Components.Schemas.Map(), unused)
 	}
@@ -178,9 +180,13 @@ func (a *API) lastResort(next http.Handler) http.Handler {
 	})
 }
 
-// withDeadline gives every request an end.
+// withDeadline gives every request an end. Those to the feed bring their own.
 func withDeadline(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == revocationsPath {
+			next.ServeHTTP(w, r)
+			return
+		}
 		ctx, cancel := context.WithTimeout(r.Context(), handlerTimeout)
 		defer cancel()
 		next.ServeHTTP(w, r.WithContext(ctx))

@@ -44,9 +44,7 @@ func (a *API) requireAdmin(ctx huma.Context, next func(huma.Context)) {
 		if slices.Contains(caller.Subject.Roles, innkeeper.RoleAdmin) {
 			return nil
 		}
-		p := newProblem(http.StatusForbidden, codeForbidden, "this needs the role admin")
-		p.header.Set("WWW-Authenticate", bearer.Challenge(realm, "insufficient_scope", p.Detail))
-		return p
+		return forbidden("this needs the role admin")
 	})
 }
 

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -114,4 +115,25 @@ func FuzzClientAddr(f *testing.F) {
 			t.Fatalf("%s, who is no proxy of ours, made itself %s with %q", remote, got, forwarded)
 		}
 	})
+}
+
+func TestHeaderText(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                     "",
+		"ada":                  "ada",
+		"a+b@example.com":      "a+b@example.com",
+		"jörg@example.com":     "j%C3%B6rg@example.com",
+		"100%":                 "100%25",
+		"a b":                  "a%20b",
+		"a\r\nX-Auth-Roles: x": "a%0D%0AX-Auth-Roles:%20x",
+		"\x00\x7f\xff":         "%00%7F%FF",
+	} {
+		got := headerText(text)
+		if got != want {
+			t.Errorf("%q became %q, want %q", text, got, want)
+		}
+		if back, err := url.PathUnescape(got); err != nil || back != text {
+			t.Errorf("%q came back as %q, %v", text, back, err)
+		}
+	}
 }

@@ -3,6 +3,10 @@ package httpapi
 import (
 	"context"
 	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/innkeeper-auth/innkeeper/keyring"
 )
@@ -15,11 +19,84 @@ type jwksOutput struct {
 
 // jwks publishes the public signing keys (RFC 7517 section 5). Verifiers may keep
 // them for as long as it says, because no key signs that has been published for
-// less.
-func (a *API) jwks(context.Context, *struct{}) (*jwksOutput, error) {
-	return &jwksOutput{
+// less. While the store does not answer, nobody may keep what may be old.
+func (a *API) jwks(ctx context.Context, _ *struct{}) (*jwksOutput, error) {
+	jwks, maxAge := a.authority.PublicKeys(ctx)
+	out := &jwksOutput{
 		ContentType:  "application/jwk-set+json",
-		CacheControl: fmt.Sprintf("public, max-age=%d", int(keyring.JWKSMaxAge.Seconds())),
-		Body:         a.authority.JWKS(),
-	}, nil
+		CacheControl: fmt.Sprintf("public, max-age=%d", int(maxAge.Seconds())),
+		Body:         jwks,
+	}
+	if maxAge == 0 {
+		out.CacheControl = "no-store"
+	}
+	return out, nil
+}
+
+type keyBody struct {
+	KeyID       string    `json:"kid" doc:"As in the header of tokens and in the JWKS"`
+	State       string    `json:"state" enum:"published,active,retiring,removed" doc:"published: next, signs nothing yet; active: signs; retiring: verifies what it has signed; removed: gone"`
+	Algorithm   string    `json:"alg" enum:"ES256,RS256,EdDSA"`
+	PublishedAt time.Time `json:"published_at,omitzero"`
+	ActivatedAt time.Time `json:"activated_at,omitzero"`
+	RetiredAt   time.Time `json:"retired_at,omitzero"`
+	RemovedAt   time.Time `json:"removed_at,omitzero"`
+	NextAt      time.Time `json:"next_at,omitzero" doc:"Of a published key: when it may sign, at the earliest. Of a retiring one: when it is removed"`
+}
+
+type keysOutput struct {
+	CacheControl string `header:"Cache-Control"`
+	Body         struct {
+		Keys []keyBody `json:"keys" nullable:"false" doc:"The active one first, then the one that is next, those that retire, and those that are gone; each newest first"`
+	}
+}
+
+func (a *API) listKeys(ctx context.Context, _ *struct{}) (*keysOutput, error) {
+	keys, err := a.authority.SigningKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &keysOutput{CacheControl: "no-store"}
+	out.Body.Keys = make([]keyBody, len(keys))
+	for i, key := range keys {
+		out.Body.Keys[i] = keyBody{
+			KeyID: key.KeyID, State: string(key.State), Algorithm: string(key.Algorithm),
+			PublishedAt: key.PublishedAt, ActivatedAt: key.ActivatedAt, RetiredAt: key.RetiredAt, RemovedAt: key.RemovedAt,
+			NextAt: key.NextAt(),
+		}
+	}
+	return out, nil
+}
+
+func (a *API) rotateKeys(ctx context.Context, _ *struct{}) (*keysOutput, error) {
+	if _, err := a.authority.RotateKeys(ctx, actorOf(ctx)); err != nil {
+		return nil, err
+	}
+	return a.listKeys(ctx, nil)
+}
+
+type keyInput struct {
+	KeyID     string `path:"kid" doc:"As in the list of keys"`
+	Emergency bool   `query:"emergency" doc:"The key has been stolen: refuse all that it has signed, from now on"`
+}
+
+func (a *API) retireKey(ctx context.Context, in *keyInput) (*nothing, error) {
+	retire := a.authority.RetireKey
+	if in.Emergency {
+		retire = a.authority.RevokeKey
+	}
+	_, err := retire(ctx, in.KeyID, actorOf(ctx))
+	return done(err)
+}
+
+// earlyProblem is a move of keys that would harm somebody. It passes by itself.
+func earlyProblem(early *keyring.TooEarlyError) *Problem {
+	const next = "; if the key was stolen, DELETE /admin/keys/{kid}?emergency=true"
+	code := "key_too_young"
+	if early.State == keyring.Retiring {
+		code = "key_in_use"
+	}
+	p := newProblem(http.StatusConflict, code, early.Error()+next)
+	p.header.Set("Retry-After", strconv.Itoa(int(math.Ceil(max(early.Wait, time.Second).Seconds()))))
+	return p
 }

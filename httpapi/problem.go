@@ -12,6 +12,7 @@ import (
 
 	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/internal/bearer"
+	"github.com/innkeeper-auth/innkeeper/keyring"
 	"github.com/innkeeper-auth/innkeeper/password"
 )
 
@@ -120,12 +121,15 @@ func detailedProblem(err error) *Problem {
 		mismatch    *innkeeper.GenerationMismatchError
 		rejected    *password.RejectedError
 		unavailable *innkeeper.UnavailableError
+		early       *keyring.TooEarlyError
 	)
 	switch {
 	case errors.As(err, &problem):
 		return problem
 	case errors.As(err, &unavailable):
 		return unavailableProblem(err, unavailable.RetryAfter)
+	case errors.As(err, &early):
+		return earlyProblem(early)
 	case errors.As(err, &input):
 		p := newProblem(http.StatusBadRequest, codeInvalidRequest, input.Error())
 		p.Errors = []Fault{{Member: input.Field, Detail: input.Detail}}

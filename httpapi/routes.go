@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -9,7 +10,7 @@ import (
 )
 
 // routes is the table of contents of the API.
-func (a *API) routes() {
+func (a *API) routes(mux *http.ServeMux) {
 	signedIn, admin := huma.Middlewares{a.requireBearer}, huma.Middlewares{a.requireAdmin}
 
 	operation(a, op("POST /auth/signup", "signup", "Create a user and sign in", 201, 400, 403, 409, 413, 415, 422, 503), a.signup)
@@ -20,6 +21,9 @@ func (a *API) routes() {
 	operation(a, op("GET /auth/sessions", "listOwnSessions", "My live sessions", 200, 400, 401, 503).behind(signedIn), a.listOwnSessions)
 	operation(a, op("DELETE /auth/sessions/{id}", "endOwnSession", "End one of my sessions", 204, 401, 403, 404, 503).behind(signedIn), a.endOwnSession)
 	operation(a, op("POST /auth/password", "changePassword", "Change my password; ends every session and opens a new one", 200, 400, 401, 403, 413, 415, 422, 503).behind(signedIn), a.changePassword)
+
+	a.plain(mux, checkOperation(), a.check)
+	a.plain(mux, revocationsOperation(a), a.revocations)
 
 	operation(a, op("GET /admin/users", "listUsers", "Users by name", 200, 401, 403, 503).behind(admin), a.listUsers)
 	operation(a, op("POST /admin/users", "createUser", "Create a user", 201, 400, 401, 403, 409, 413, 415, 422, 503).behind(admin), a.createUser)
@@ -33,6 +37,10 @@ func (a *API) routes() {
 	operation(a, op("GET /admin/roles", "listRoles", "Roles and their permissions", 200, 401, 403, 503).behind(admin), a.listRoles)
 	operation(a, op("PUT /admin/roles/{name}", "setRole", "Create a role or replace its permissions", 204, 400, 401, 403, 413, 415, 503).behind(admin), a.setRole)
 	operation(a, op("DELETE /admin/roles/{name}", "deleteRole", "Delete a role and take it from everyone", 204, 401, 403, 404, 503).behind(admin), a.deleteRole)
+
+	operation(a, op("GET /admin/keys", "listKeys", "Signing keys and how far they have come", 200, 401, 403, 503).behind(admin), a.listKeys)
+	operation(a, op("POST /admin/keys/rotate", "rotateKeys", "Let the next signing key sign now; signs nobody out", 200, 401, 403, 409, 503).behind(admin), a.rotateKeys)
+	operation(a, op("DELETE /admin/keys/{kid}", "retireKey", "Retire a signing key by the rules, or revoke a stolen one", 204, 400, 401, 403, 404, 409, 503).behind(admin), a.retireKey)
 
 	operation(a, op("GET /.well-known/jwks.json", "jwks", "The public keys that verify access tokens", 200, 503), a.jwks)
 	operation(a, op("GET /healthz", "alive", "The process is alive", 200, 503), a.alive)
@@ -71,6 +79,43 @@ func (r route) unvalidated() route {
 // behind puts an operation behind an access token.
 func (r route) behind(guard huma.Middlewares) route {
 	r.Middlewares = guard
+	return r.bearer()
+}
+
+// bearer says in the description that an operation takes an access token.
+func (r route) bearer() route {
 	r.Security = []map[string][]string{{"bearer": {}}}
 	return r
+}
+
+// query describes a parameter of an operation that huma does not run.
+func (r route) query(name, doc string, repeats bool, schema *huma.Schema) route {
+	r.Parameters = append(r.Parameters, &huma.Param{Name: name, In: "query", Description: doc, Schema: schema, Explode: &repeats})
+	return r
+}
+
+// answers describes the success of an operation that huma does not run: its body, nil
+// if there is none, and its headers.
+func (r route) answers(body *huma.Schema, headers ...string) route {
+	success := &huma.Response{Description: http.StatusText(r.DefaultStatus), Headers: map[string]*huma.Header{}}
+	if body != nil {
+		success.Content = map[string]*huma.MediaType{"application/json": {Schema: body}}
+	}
+	for _, name := range headers {
+		success.Headers[name] = &huma.Header{Schema: &huma.Schema{Type: huma.TypeString}}
+	}
+	r.Responses[strconv.Itoa(r.DefaultStatus)] = success
+	return r
+}
+
+// schemaOf describes a type under a name.
+func schemaOf[T any](a *API, name string) *huma.Schema {
+	return a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, name)
+}
+
+// plain adds an operation that huma describes and does not run.
+func (a *API) plain(mux *http.ServeMux, r route, handle http.HandlerFunc) {
+	described := huma.Operation(r)
+	a.huma.OpenAPI().AddOperation(&described)
+	mux.HandleFunc(r.Method+" "+r.Path, handle)
 }

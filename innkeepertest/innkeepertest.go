@@ -106,7 +106,23 @@ func New(t testing.TB, options *Options) *Inn {
 	}
 	server.Start()
 	t.Cleanup(server.Close)
+	inn.run()
 	return inn
+}
+
+// run follows the revocation feed until the test ends, but not until the server has
+// waited for those who follow it.
+func (i *Inn) run() {
+	i.t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(i.t.Context()))
+	var over sync.WaitGroup
+	over.Go(func() { i.Authority.Run(ctx) })
+	i.t.Cleanup(func() {
+		cancel()
+		over.Wait()
+	})
+	_, err := i.Authority.Revocations(ctx, 0, time.Minute) // the first reading
+	check(i.t, err)
 }
 
 // AddUser creates a user with [Password] and the given permissions, which a role

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper"
+	"github.com/innkeeper-auth/innkeeper/keyring"
 	"github.com/innkeeper-auth/innkeeper/store/memory"
 )
 
@@ -48,10 +49,13 @@ func (f *adminFlags) openOrCreate(ctx context.Context, std *stdio, passwords pas
 }
 
 func (f *adminFlags) openOffice(ctx context.Context, d *data, passwords passwordFlags) (*office, error) {
+	// Nothing is signed here, so that keys that do not open are no reason to stop.
+	return f.openOfficeWith(ctx, d, passwords, memory.New().Stores().Keys)
+}
+
+func (f *adminFlags) openOfficeWith(ctx context.Context, d *data, passwords passwordFlags, keys keyring.Store) (*office, error) {
 	stores := d.stores
-	// Nothing is signed here, so the keys are thrown away: the first server creates
-	// those that count, with its own --alg.
-	stores.Keys = memory.New().Stores().Keys
+	stores.Keys = keys
 	issuer, err := f.issuer(ctx, stores.Issuer)
 	if err != nil {
 		_ = d.close() // the first error says more
@@ -62,6 +66,7 @@ func (f *adminFlags) openOffice(ctx context.Context, d *data, passwords password
 		Stores:         stores,
 		RootKeys:       d.roots,
 		Clock:          time.Now,
+		Visiting:       true,
 		Passwords:      passwords.hashing(),
 		PasswordPolicy: passwords.policy(),
 	})

@@ -65,13 +65,18 @@ func (c *demoCommand) Run(ctx context.Context, std *stdio) (err error) {
 		return err
 	}
 	shown := demoObject{URL: localURL(listener), Username: demo.Username, Password: demo.Password}
-	handler, err := demo.New(ctx, demo.Config{
+	handler, authority, err := demo.New(ctx, demo.Config{
 		Issuer: shown.URL, Stores: store.Stores(), RootKeys: roots, Clock: time.Now, Logger: log,
 		Observe: logEvents(log),
 	})
 	if err != nil {
 		return err
 	}
+	release, wait, err := background(ctx, authority)
+	if err != nil {
+		return err
+	}
+	defer wait()
 	err = c.Output.print(std.out, shown, func(w io.Writer) {
 		fmt.Fprintf(w, "open\t%s\nsign in as\t%s\npassword\t%s\nstop with\tctrl-c; nothing is kept\n",
 			shown.URL, shown.Username, shown.Password)
@@ -79,5 +84,5 @@ func (c *demoCommand) Run(ctx context.Context, std *stdio) (err error) {
 	if err != nil {
 		return err
 	}
-	return serveUntilDone(ctx, listener, handler, stopping{limit: shutdownTimeout}, log)
+	return serveUntilDone(ctx, listener, handler, stopping{limit: shutdownTimeout, release: release}, log)
 }

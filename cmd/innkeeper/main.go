@@ -1,5 +1,5 @@
-// Command innkeeper serves sign-in sessions, and manages users, roles and
-// sessions beside a running server. It wires and decides nothing: flags become
+// Command innkeeper serves sign-in sessions, and manages users, roles,
+// sessions and keys beside a running server. It wires and decides nothing: flags become
 // the configuration of packages innkeeper, httpapi and those in store.
 //
 // One noun, one file. What a command cannot do it says in one line, followed by
@@ -36,7 +36,8 @@ type cli struct {
 	User       userCommand       `cmd:"" help:"manage users"`
 	Role       roleCommand       `cmd:"" help:"manage roles"`
 	Session    sessionCommand    `cmd:"" help:"manage sessions"`
-	Rootkey    rootkeyCommand    `cmd:"" help:"make the secret that servers share"`
+	Key        keyCommand        `cmd:"" help:"manage the keys that sign access tokens"`
+	Rootkey    rootkeyCommand    `cmd:"" help:"make and replace the secret that servers share"`
 	Migrate    migrateCommand    `cmd:"" help:"bring the schema of the database up to date"`
 	Move       moveCommand       `cmd:"" help:"copy everything to another database, and sign nobody out"`
 	Bench      benchCommand      `cmd:"" help:"put a running server under load and measure it"`

@@ -13,7 +13,10 @@ import (
 )
 
 type rootkeyCommand struct {
-	New rootkeyNewCommand `cmd:"" help:"make a root key, for a database that is new"`
+	New    rootkeyNewCommand    `cmd:"" help:"make a root key, for a database that is new"`
+	List   rootkeyListCommand   `cmd:"" help:"list the root keys of a file"`
+	Rotate rootkeyRotateCommand `cmd:"" help:"take the next step towards another root key"`
+	Remove rootkeyRemoveCommand `cmd:"" help:"take an old root key out of the file"`
 }
 
 type rootkeyNewCommand struct {
@@ -104,10 +107,15 @@ func readRootKeyFile(path string) (rootkey.Ring, error) {
 		return rootkey.Ring{}, hint(fmt.Errorf("others can read the root key %s (mode %#o)", path, mode), "chmod 600 %s", path)
 	}
 	ring, err := rootkey.ReadRing(file)
-	if err != nil {
-		return rootkey.Ring{}, hint(fmt.Errorf("root key %s: %w", path, err), "put the file back from your backup")
+	return ring, unreadable(path, err)
+}
+
+// unreadable says what to do about a root key file that makes no sense.
+func unreadable(path string, err error) error {
+	if err == nil {
+		return nil
 	}
-	return ring, nil
+	return hint(fmt.Errorf("root key %s: %w", path, err), "put the file back from your backup")
 }
 
 // forbiddenMode is what nobody but the owner may do with a root key. systemd keeps

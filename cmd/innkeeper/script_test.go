@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -24,6 +25,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/innkeeper-auth/innkeeper/internal/testengine"
+	"github.com/innkeeper-auth/innkeeper/rootkey"
 )
 
 // TestMain lets the test binary be the command, for scripts and for the other
@@ -66,6 +68,12 @@ func TestScript(t *testing.T) {
 //	exits CODE PROGRAM ARG...   runs a program that must end with this code
 //	http STATUS METHOD PATH [BODY] [NAME: VALUE]...
 //	                            calls the server; its answer is stdout
+//	await STATUS METHOD PATH [BODY] [NAME: VALUE]...
+//	                            http until the status is that one
+//	kid STATE NAME              sets $NAME to the signing key that has come so far
+//	published KID               waits until another key than this is next
+//	standing STANDING NAME      sets $NAME to the root key that has this standing
+//	rewrapped ID                waits until all signing keys are under this root key
 //	capture MEMBER NAME         takes a member of the last answer: session.id
 //	same-json VALUE             compares stdout with a value
 //	begin METHOD PATH BODY      sends a request but for its last byte
@@ -79,6 +87,11 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"ready":     ready,
 	"exits":     exits,
 	"http":      httpCommand,
+	"await":     await,
+	"kid":       kid,
+	"published": published,
+	"standing":  standing,
+	"rewrapped": rewrapped,
 	"capture":   capture,
 	"same-json": sameJSON,
 	"begin":     begin,
@@ -180,7 +193,12 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func httpCommand(ts *testscript.TestScript, _ bool, args []string) {
-	status, method, path, rest := args[0], args[1], args[2], args[3:]
+	answered(ts, send(ts, args[1:]), args[0]) //nolint:bodyclose // answered closes it
+}
+
+// send sends the request of a line of the story.
+func send(ts *testscript.TestScript, args []string) *http.Response {
+	method, path, rest := args[0], args[1], args[2:]
 	body := ""
 	if len(rest) > 0 && (rest[0] == "" || strings.HasPrefix(rest[0], "{")) {
 		body, rest = rest[0], rest[1:]
@@ -196,7 +214,91 @@ func httpCommand(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	resp, err := http.DefaultClient.Do(req)
 	ts.Check(err)
-	answered(ts, resp, status)
+	return resp
+}
+
+func await(ts *testscript.TestScript, _ bool, args []string) {
+	for range 500 {
+		resp := send(ts, args[1:])
+		if strconv.Itoa(resp.StatusCode) == args[0] {
+			answered(ts, resp, args[0])
+			return
+		}
+		resp.Body.Close()
+		time.Sleep(20 * time.Millisecond)
+	}
+	ts.Fatalf("%v never gave %s", args[1:], args[0])
+}
+
+// signingKeys are those of the database in innkeeper-data, by their states.
+func signingKeys(ts *testscript.TestScript) map[string]string {
+	ts.Check(ts.Exec("innkeeper", "key", "list", "--output", "json"))
+	var keys []keyObject
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &keys))
+	found := make(map[string]string)
+	for _, key := range keys {
+		found[key.State] = key.KeyID
+	}
+	return found
+}
+
+func kid(ts *testscript.TestScript, _ bool, args []string) {
+	id, ok := signingKeys(ts)[args[0]]
+	if !ok {
+		ts.Fatalf("no key is %s", args[0])
+	}
+	ts.Setenv(args[1], id)
+}
+
+func published(ts *testscript.TestScript, _ bool, args []string) {
+	for range 300 {
+		if id, ok := signingKeys(ts)["published"]; ok && id != args[0] {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	ts.Fatalf("no other key was published")
+}
+
+func standing(ts *testscript.TestScript, _ bool, args []string) {
+	file, err := openRootKeyFile(ts.MkAbs("innkeeper-data/root.key"))
+	ts.Check(err)
+	key := file.in(rootkey.Standing(args[0]))
+	if key == nil {
+		ts.Fatalf("no root key is %s", args[0])
+	}
+	ts.Setenv(args[1], key.ID().String())
+}
+
+func rewrapped(ts *testscript.TestScript, _ bool, args []string) {
+	place := place{dir: ts.MkAbs("innkeeper-data")}
+	ts.Check(waitRewrapped(place, args[0]))
+}
+
+// waitRewrapped waits until all signing keys are encrypted under one root key.
+func waitRewrapped(here place, id string) error {
+	s, err := here.open(context.Background(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.close() }()
+	for range 500 {
+		records, err := s.stores.Keys.SigningKeys(context.Background())
+		if err != nil {
+			return err
+		}
+		under := 0
+		for _, rec := range records {
+			if got, ok := rootkey.WrappedUnder(rec.Wrapped); ok && got.String() == id {
+				under++
+			}
+		}
+		if under == len(records) {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return fmt.Errorf("not all signing keys are under %s", id)
 }
 
 // answered checks the status of an answer, shows it and keeps it for capture.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -30,6 +29,7 @@ type serveCommand struct {
 	Issuer         string        `group:"sessions" placeholder:"URL" help:"public URL, the iss of every token; http://localhost and the port of --listen by default"`
 	Audience       []string      `group:"sessions" placeholder:"AUD" help:"aud of every access token, the issuer by default; may repeat"`
 	Alg            string        `group:"sessions" enum:"ES256,RS256,EdDSA" default:"ES256" help:"ES256, RS256 or EdDSA, for signing keys made from now on"`
+	KeyRotation    time.Duration `name:"key-rotation-period" group:"sessions" default:"720h" help:"how long a signing key signs before the next one does; 24h or more, or 0 for by hand only"`
 	AccessTTL      time.Duration `group:"sessions" default:"15m" help:"life of an access token, 5s to 1h"`
 	RefreshIdleTTL time.Duration `group:"sessions" default:"336h" help:"how long a refresh token may lie unused"`
 	SessionTTL     time.Duration `group:"sessions" default:"720h" help:"end of a session, counted from the sign-in"`
@@ -62,6 +62,9 @@ func (s *serveCommand) Validate() error {
 	case s.AccessTTL == 0 || s.RefreshIdleTTL == 0 || s.SessionTTL == 0:
 		// Zero is "the default" to the packages below, and a mistake here.
 		return usage(errors.New("--access-ttl, --refresh-idle-ttl and --session-ttl cannot be zero"), "leave them out for the defaults")
+	}
+	if s.KeyRotation != 0 && s.KeyRotation < minKeyRotation {
+		return usage(fmt.Errorf("--key-rotation-period %s is out of bounds", s.KeyRotation), "choose %s or more, or 0 to rotate by hand only", minKeyRotation)
 	}
 	if s.DrainDelay < 0 || s.DrainDelay > maxDrainDelay {
 		return usage(fmt.Errorf("--drain-delay %s is out of bounds", s.DrainDelay), "choose 0s to %s: a little more than two checks of your load balancer take", maxDrainDelay)
@@ -99,7 +102,7 @@ func (s *serveCommand) Run(ctx context.Context, std *stdio) (err error) {
 	if err != nil {
 		return err
 	}
-	handler, err := s.handler(authority, log)
+	api, err := s.api(authority, log)
 	if err != nil {
 		return err
 	}
@@ -109,12 +112,18 @@ func (s *serveCommand) Run(ctx context.Context, std *stdio) (err error) {
 	s.warn(log)
 
 	defer ballast.Load()()
+	release, wait, err := background(ctx, authority)
+	if err != nil {
+		return err
+	}
+	defer wait()
 	stopSweeping := s.Sweep.start(ctx, authority, log)
 	defer stopSweeping()
 	here := s.Data.Place.place()
 	log.Info("listening", "url", "http://"+listener.Addr().String(), "issuer", s.Issuer, "version", currentVersion().Version,
 		"database", here.String(), "sessions", here.sessionsString())
-	return serveUntilDone(ctx, listener, handler, stopping{drain: s.DrainDelay, limit: shutdownTimeout}, log)
+	how := stopping{drain: s.DrainDelay, limit: shutdownTimeout, release: release, followed: api.Wait}
+	return serveUntilDone(ctx, listener, logRequests(log, api), how, log)
 }
 
 // authority decides over what the data holds.
@@ -128,21 +137,33 @@ func (s *serveCommand) authority(ctx context.Context, d *data, log *slog.Logger)
 		Policy: innkeeper.Policy{
 			AccessTTL: s.AccessTTL, IdleTTL: s.RefreshIdleTTL, SessionTTL: s.SessionTTL, RefreshLeeway: s.RefreshLeeway,
 		},
-		Algorithm:      accesstoken.Algorithm(s.Alg),
-		Passwords:      s.Passwords.hashing(),
-		PasswordPolicy: s.Passwords.policy(),
-		SignupOpen:     s.Signup == "open",
-		Observe:        logEvents(log),
+		Algorithm:         accesstoken.Algorithm(s.Alg),
+		KeyRotationPeriod: s.keyRotation(),
+		Passwords:         s.Passwords.hashing(),
+		PasswordPolicy:    s.Passwords.policy(),
+		SignupOpen:        s.Signup == "open",
+		Observe:           logEvents(log),
 	})
 }
 
-// handler is the API over an authority.
-func (s *serveCommand) handler(authority *innkeeper.Authority, log *slog.Logger) (http.Handler, error) {
+// minKeyRotation is the least that an authority takes.
+const minKeyRotation = 24 * time.Hour
+
+// keyRotation is the period as the authority wants it: there zero is the default.
+func (s *serveCommand) keyRotation() time.Duration {
+	if s.KeyRotation == 0 {
+		return -1
+	}
+	return s.KeyRotation
+}
+
+// api is the API over an authority.
+func (s *serveCommand) api(authority *innkeeper.Authority, log *slog.Logger) (*httpapi.API, error) {
 	proxies := make([]netip.Prefix, len(s.TrustedProxy))
 	for i, proxy := range s.TrustedProxy {
 		proxies[i] = proxy.Prefix
 	}
-	api, err := httpapi.New(httpapi.Config{
+	return httpapi.New(httpapi.Config{
 		Authority:      authority,
 		Version:        currentVersion().Version,
 		CookieScope:    httpapi.CookieScope(s.CookieScope),
@@ -150,10 +171,6 @@ func (s *serveCommand) handler(authority *innkeeper.Authority, log *slog.Logger)
 		TrustedProxies: proxies,
 		Logger:         log,
 	})
-	if err != nil {
-		return nil, err
-	}
-	return logRequests(log, api), nil
 }
 
 // rememberIssuer notes the issuer for the commands beside the server.

@@ -3,13 +3,16 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/httpapi"
 )
 
@@ -25,6 +28,29 @@ const maxDrainDelay = 5 * time.Minute
 type stopping struct {
 	drain time.Duration // how long it goes on while it says that it is not ready
 	limit time.Duration // of requests that have begun by then
+	// release lets those go who wait for news, so that the limit is not theirs, and
+	// followed waits until they have left; nil: there is nobody.
+	release  func()
+	followed func(context.Context) error
+}
+
+// background runs what an authority does beside requests, and returns when it knows
+// what is revoked: until then no request must be let in. It goes on when ctx ends,
+// for those who are served until the server has stopped. End, which may be called
+// again, ends it; wait does too, and waits.
+func background(ctx context.Context, authority *innkeeper.Authority) (end, wait func(), err error) {
+	running, end := context.WithCancel(context.WithoutCancel(ctx))
+	var over sync.WaitGroup
+	over.Go(func() { authority.Run(running) })
+	wait = func() {
+		end()
+		over.Wait()
+	}
+	if _, err := authority.Revocations(ctx, 0, shutdownTimeout); err != nil {
+		wait()
+		return nil, nil, fmt.Errorf("read what is revoked: %w", err)
+	}
+	return end, wait, nil
 }
 
 // serveUntilDone serves until the context ends. Then it says that it is not ready,
@@ -34,6 +60,9 @@ func serveUntilDone(ctx context.Context, listener net.Listener, handler http.Han
 	gate := &readiness{next: handler}
 	server := httpapi.NewServer(listener.Addr().String(), gate)
 	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
+	if how.release != nil {
+		server.RegisterOnShutdown(how.release)
+	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	select {
@@ -53,7 +82,11 @@ func serveUntilDone(ctx context.Context, listener net.Listener, handler http.Han
 	log.Info("stopping: requests that have begun are finished")
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), how.limit)
 	defer cancel()
-	if err := server.Shutdown(bounded); err != nil {
+	err := server.Shutdown(bounded)
+	if how.followed != nil {
+		err = errors.Join(err, how.followed(bounded))
+	}
+	if err != nil {
 		log.Warn("cut off requests that did not finish in time", "limit", how.limit.String())
 		_ = server.Close() // nothing is left to lose
 	}

@@ -32,14 +32,15 @@ var mayImport = map[string][]string{
 	"internal/bearer":     {},
 	"internal/strictjson": {},
 	"internal/load":       {},
+	"internal/revoked":    {},
 	"internal/testengine": {}, // real servers: for tests and measurements, never for the binary
 
 	// Tokens and keys. Whoever verifies does not link the domain or a store.
 	"accesstoken": {"internal/strictjson"},
 	"keyring":     {"accesstoken", "internal/strictjson", "rootkey"},
-	"verify":      {"accesstoken", "internal/bearer", "internal/strictjson"},
+	"verify":      {"accesstoken", "internal/bearer", "internal/revoked", "internal/strictjson"},
 
-	domain: {"accesstoken", "keyring", "password", "rootkey"},
+	domain: {"accesstoken", "internal/revoked", "keyring", "password", "rootkey"},
 
 	// Stores keep what the domain and the key ring give them.
 	"store/memory":    {domain, "accesstoken", "keyring", "rootkey"},
@@ -64,9 +65,9 @@ var mayImport = map[string][]string{
 	"internal/bench": {
 		domain, "accesstoken", "httpapi", "internal/ballast", "internal/load", "internal/testengine",
 		"keyring", "password", "rootkey",
-		"store/memory", "store/postgres", "store/redis", "store/sqlite",
+		"store/memory", "store/postgres", "store/redis", "store/sqlite", "verify",
 	},
-	"internal/soak": {"internal/testengine"}, // it sees servers from the outside, like any client
+	"internal/soak": {"internal/testengine", "verify"}, // it sees servers from the outside, like any client and any API
 	"cmd/innkeeper": {
 		domain, "accesstoken", "httpapi", "internal/ballast", "internal/demo", "internal/load", "internal/transfer",
 		"keyring", "password", "rootkey",

@@ -2,9 +2,10 @@
 // API that verifies its tokens, a page that shows how the two play together,
 // and a thief.
 //
-//	handler, err := demo.New(ctx, demo.Config{
+//	handler, authority, err := demo.New(ctx, demo.Config{
 //		Issuer: "http://localhost:8080", Stores: stores, RootKeys: roots, Clock: time.Now,
 //	})
+//	go authority.Run(ctx)
 //
 // Sign-in, refresh, sessions and keys are the real thing, from package httpapi,
 // and the toy API asks package verify, which fetches the keys from the issuer
@@ -67,16 +68,22 @@ type Config struct {
 	Observe func(ctx context.Context, event innkeeper.Event)
 }
 
-// New sets up an authority with the sample user and returns everything that the
-// demo serves. The context bounds the setting up.
-func New(ctx context.Context, cfg Config) (http.Handler, error) {
+// New sets up an authority with the sample user and returns it and everything that
+// the demo serves. The caller lets the authority run. The context bounds the setting
+// up.
+func New(ctx context.Context, cfg Config) (http.Handler, *innkeeper.Authority, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	authority, err := openAuthority(ctx, cfg)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	handler, err := newHandler(cfg, authority)
+	return handler, authority, err
+}
+
+func newHandler(cfg Config, authority *innkeeper.Authority) (http.Handler, error) {
 	desk, err := httpapi.New(httpapi.Config{Authority: authority, Version: "demo", Logger: cfg.Logger})
 	if err != nil {
 		return nil, err

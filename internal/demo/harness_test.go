@@ -1,11 +1,13 @@
 package demo_test
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/innkeeper-auth/innkeeper"
@@ -34,20 +36,26 @@ func newStage(t *testing.T) *stage {
 		url: "http://" + server.Listener.Addr().String(), clock: innkeepertest.NewClock(),
 		stores: memory.New().Stores(), roots: ring,
 	}
+	t.Cleanup(server.Close)
 	server.Config.Handler = s.handler(t)
 	server.Start()
-	t.Cleanup(server.Close)
 	return s
 }
 
+// handler is the demo, whose authority runs until the test ends, but not until the
+// server has been closed.
 func (s *stage) handler(t *testing.T) http.Handler {
 	t.Helper()
-	handler, err := demo.New(t.Context(), demo.Config{
+	handler, authority, err := demo.New(t.Context(), demo.Config{
 		Issuer: s.url, Stores: s.stores, RootKeys: s.roots, Clock: s.clock.Now,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	var over sync.WaitGroup
+	over.Go(func() { authority.Run(ctx) })
+	t.Cleanup(func() { cancel(); over.Wait() })
 	return handler
 }
 

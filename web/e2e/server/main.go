@@ -58,6 +58,14 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	var over sync.WaitGroup
+	over.Go(func() { s.authority.Run(ctx) })
+	defer over.Wait()
+	defer cancel()
+	if _, err := s.authority.Revocations(ctx, 0, 10*time.Second); err != nil { // the first reading
+		return err
+	}
 	web := httpapi.NewServer("", handler)
 	go func() {
 		if err := web.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -73,7 +81,8 @@ func run(ctx context.Context) error {
 
 // server counts what reaches it and cuts connections on demand.
 type server struct {
-	api http.Handler
+	authority *innkeeper.Authority
+	api       http.Handler
 
 	mu   sync.Mutex
 	cuts int // refreshes still to be acted on and then cut off
@@ -110,6 +119,7 @@ func (s *server) handler(ctx context.Context, url string, stores innkeeper.Store
 	if err != nil {
 		return nil, err
 	}
+	s.authority = authority
 	s.api, err = httpapi.New(httpapi.Config{Authority: authority})
 	if err != nil {
 		return nil, err
