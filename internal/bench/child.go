@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime/pprof"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -67,6 +68,11 @@ func runChild(ctx context.Context, in io.Reader, out io.Writer, args []string) e
 	if err != nil {
 		return errors.Join(err, c.close())
 	}
+	stop, err := c.run(ctx)
+	if err != nil {
+		return errors.Join(err, c.close())
+	}
+	defer stop()
 	server := httpapi.NewServer("", handler)
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -75,7 +81,24 @@ func runChild(ctx context.Context, in io.Reader, out io.Writer, args []string) e
 	}()
 	fmt.Fprintf(out, "http://%s\n", listener.Addr())
 	c.obey(ctx, in, out)
+	stop() // followers leave before the server and its store
 	return errors.Join(server.Close(), c.close())
+}
+
+// run lets the authority follow the feed, once it has read it. The floor has none.
+func (c *child) run(ctx context.Context) (stop func(), err error) {
+	if c.authority == nil {
+		return func() {}, nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var over sync.WaitGroup
+	over.Go(func() { c.authority.Run(ctx) })
+	stop = func() { cancel(); over.Wait() }
+	if _, err := c.authority.Revocations(ctx, 0, 10*time.Second); err != nil {
+		stop()
+		return nil, err
+	}
+	return stop, nil
 }
 
 // child is one side, from the inside.
@@ -182,6 +205,8 @@ func (c *child) do(ctx context.Context, command, argument string) (string, error
 	case "stop-profile":
 		pprof.StopCPUProfile()
 		return "", c.profile.Close()
+	case "memory":
+		return residentMemory()
 	case "sweep":
 		swept, err := c.authority.Sweep(ctx, innkeeper.SweepPolicy{})
 		return fmt.Sprint(swept.Sessions), err

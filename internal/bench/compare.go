@@ -71,10 +71,18 @@ func compare(ctx context.Context, out io.Writer, s settings) (err error) {
 			return err
 		}
 	}
-	if err := errors.Join(c.report(out), c.reportFewer(ctx, out)); err != nil || s.growth == 0 {
+	if err := errors.Join(c.report(out), c.reportFewer(ctx, out)); err != nil {
 		return err
 	}
-	return c.reportGrowth(ctx, out)
+	if s.growth > 0 {
+		if err := c.reportGrowth(ctx, out); err != nil {
+			return err
+		}
+	}
+	if s.sides != "" {
+		return nil
+	}
+	return reportVerify(ctx, out)
 }
 
 // open starts engines and servers, and signs the clients in.

@@ -17,6 +17,14 @@
 //	go run ./internal/bench scale
 //
 // compares databases of millions of sessions with small ones: see scale.go.
+//
+//	go run ./internal/bench followers
+//
+// measures a server in whose revocation feed thousands wait: see followers.go.
+//
+//	go run ./internal/bench verify
+//
+// measures what an API pays to verify a token, as the first does at its end.
 package main
 
 import (
@@ -51,10 +59,14 @@ func run(ctx context.Context, in io.Reader, out io.Writer, args []string) error 
 		return runCompare(ctx, out, args)
 	case "scale":
 		return runScale(ctx, out, args)
+	case "followers":
+		return runFollowers(ctx, out, args)
+	case "verify":
+		return reportVerify(ctx, out)
 	case childCommand:
 		return runChild(ctx, in, out, args)
 	}
-	return fmt.Errorf("unknown command %q: there is scale, and nothing to compare the sides", command)
+	return fmt.Errorf("unknown command %q: there are scale, followers and verify, and nothing to compare the sides", command)
 }
 
 func runCompare(ctx context.Context, out io.Writer, args []string) error {

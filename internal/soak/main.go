@@ -2,6 +2,8 @@
 //
 //	go run ./internal/soak linearizability --store postgres --histories 200
 //	go run ./internal/soak rolling --store redis --restarts 12
+//	go run ./internal/soak revocation --store postgres
+//	go run ./internal/soak revocation --store postgres --faults 3 --histories 100
 //	go run ./internal/soak check soak-failures/postgres-129.json
 //
 // It builds the real server, runs three of its processes over one store, and lets
@@ -16,6 +18,11 @@
 //
 // rolling restarts the servers one after the other under load, and counts what the
 // clients noticed.
+//
+// revocation times how soon every verifier refuses what was revoked; with faults, it
+// looks whether they refuse it at all, and nothing else. Tokens and what became of them
+// are in revocation_ledger.go, the ways to revoke in revocation_ways.go, and what a
+// verifier may answer in revocation_verifier.go.
 //
 // The tests of this package are shorter runs of the same, and three stories more:
 // every way in which a store can be away, a restored backup, and checks of the
@@ -54,12 +61,16 @@ type settings struct {
 	faults    int
 	restarts  int
 	race      bool
-	failures  string
-	files     []string
+	// For revocations.
+	revocations int
+	nodes       int
+	json        bool
+	failures    string
+	files       []string
 }
 
 func run(ctx context.Context, out io.Writer, args []string) error {
-	const usage = "say linearizability, rolling or check"
+	const usage = "say linearizability, rolling, revocation or check"
 	if len(args) == 0 {
 		return errors.New(usage)
 	}
@@ -69,12 +80,17 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	flags.BoolVar(&s.race, "race", false, "build the server with the race detector")
 	flags.Uint64Var(&s.seed, "seed", rand.Uint64N(1e9), "of the first history, and the next one has the next; at random") //nolint:gosec // it is printed
 	flags.Uint64Var(&s.histories, "histories", 200, "how many histories to record and check")
-	flags.IntVar(&s.faults, "faults", 3, "faults in each history")
+	faults := map[string]int{"linearizability": 3}
+	flags.IntVar(&s.faults, "faults", faults[args[0]], "faults in each history; revocation without any measures time")
 	flags.IntVar(&s.restarts, "restarts", 12, "how many servers to restart, in turn")
 	flags.StringVar(&s.failures, "failures", "soak-failures", "directory for histories that cannot be explained")
+	flags.IntVar(&s.revocations, "revocations", 0, fmt.Sprintf("how many; zero: %d, or %d in each history", defaultRevocations, defaultInEachHistory))
+	flags.IntVar(&s.nodes, "nodes", 3, "servers over the store")
+	flags.BoolVar(&s.json, "json", false, "print the times of revocations as JSON")
 	commands := map[string]func(context.Context, io.Writer, settings) error{
 		"linearizability": linearizability,
 		"rolling":         rolling,
+		"revocation":      revocation,
 		"check":           checkAgain,
 	}
 	command, known := commands[args[0]]
@@ -88,8 +104,7 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	return command(ctx, out, s)
 }
 
-// withInn runs something over an inn of three nodes, in a directory that goes
-// afterwards.
+// withInn runs something over an inn, in a directory that goes afterwards.
 func (s settings) withInn(ctx context.Context, do func(*inn) error) (err error) {
 	dir, err := os.MkdirTemp("", "innkeeper-soak-")
 	if err != nil {
@@ -104,7 +119,7 @@ func (s settings) withInn(ctx context.Context, do func(*inn) error) (err error) 
 	if err != nil {
 		return err
 	}
-	i, err := openInn(ctx, innConfig{binary: binary, store: s.store, nodes: 3, dir: dir})
+	i, err := openInn(ctx, innConfig{binary: binary, store: s.store, nodes: s.nodes, dir: dir})
 	if err != nil {
 		return err
 	}
