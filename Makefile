@@ -27,7 +27,7 @@ build: ## build the static binary bin/innkeeper
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/innkeeper ./cmd/innkeeper
 
 .PHONY: test
-test: test-deps test-go test-fuzz test-web ## run every test: Go with -race, each fuzz target for 3 s, browser
+test: test-deps test-go test-fuzz test-web test-examples ## run every test: Go with -race, each fuzz target for 3 s, browser, examples
 
 .PHONY: test-deps
 test-deps:
@@ -45,6 +45,11 @@ test-fuzz:
 .PHONY: test-web
 test-web: ## run the browser tests only
 	cd web/e2e && npm test
+
+.PHONY: test-examples
+test-examples: ## run the tests of the examples only, in Go and in Node
+	cd examples && CGO_ENABLED=1 go test -race -timeout $(TESTTIME) ./...
+	cd examples/node && npm test
 
 .PHONY: fuzz
 fuzz: ## fuzz each target for FUZZTIME, by default 2m
