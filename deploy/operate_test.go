@@ -79,6 +79,12 @@ func (m *machine) stop() {
 	m.node.end(syscall.SIGTERM)
 }
 
+func (m *machine) restart() {
+	m.t.Helper()
+	m.stop()
+	m.start()
+}
+
 func (m *machine) signIn() *answer {
 	m.t.Helper()
 	a, err := signIn(m.node.addr)
@@ -94,36 +100,39 @@ func (m *machine) refresh(a *answer) *answer {
 	return next
 }
 
-// TestRootKeyRotation follows the manual, with a session that lives through it.
+// TestRootKeyRotation follows the manual, with sessions that live through it.
 func TestRootKeyRotation(t *testing.T) {
 	m := newMachine(t)
 	m.run("innkeeper --config /etc/innkeeper/innkeeper.yaml user add ada --password-stdin", guestPassword)
 	m.start()
 	a := m.signIn()
-	m.stop()
 
 	m.run(manual(t, "rotate 1"), "")
-	m.start()
+	m.restart()
 	a = must(t, http.StatusOK, m.refresh(a), nil)
 	before := m.signIn() // and is away for a while
-	m.stop()
 
 	m.run(manual(t, "rotate 2"), "")
-	m.start()
+	m.restart()
 	a = must(t, http.StatusOK, m.refresh(a), nil) // from the old key to the new one
-	must(t, http.StatusOK, m.refresh(a), nil)
-	must(t, http.StatusOK, m.refresh(before), nil)
-	m.stop()
+	a = must(t, http.StatusOK, m.refresh(a), nil)
 
-	// The old key is still needed.
-	key := m.run("grep -v '^#' /etc/innkeeper/root.key", "")
-	if strings.Count(key, "\n") != 2 {
-		t.Fatalf("the file has %d keys", strings.Count(key, "\n"))
+	listed := m.run(manual(t, "rotate 3"), "")
+	_, listed, _ = strings.Cut(listed, "MINTED UNTIL\n")
+	rows := strings.Fields(listed)
+	if len(rows) != 6 || rows[1] != "minting" || rows[4] != "retired" {
+		t.Fatalf("root keys are listed as\n%s", listed)
 	}
-	out := m.run("sed -i '$d' /etc/innkeeper/root.key; ! innkeeper serve --listen 127.0.0.1:0 --config /etc/innkeeper/innkeeper.yaml 2>&1", "")
-	if !strings.Contains(out, "unknown root key") {
-		t.Errorf("without the old key: %s", out)
+	must(t, http.StatusOK, m.refresh(before), nil) // by the old key's token
+
+	remove := "innkeeper --config /etc/innkeeper/innkeeper.yaml rootkey remove " + rows[3]
+	if out := m.run("! "+remove+" 2>&1", ""); !strings.Contains(out, "may be alive until") {
+		t.Errorf("removing it at once: %s", out)
 	}
+	m.run(remove+" --session-ttl 1ns", "") // as if a month had gone by
+	m.restart()
+	must(t, http.StatusOK, m.refresh(a), nil)
+	m.stop()
 }
 
 // TestRestore follows the manual. A session that was ended after the backup must
