@@ -14,7 +14,10 @@ CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || comman
 export CHROMIUM
 
 VERSION = $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-LINTER  = go tool -modfile=tools/go.mod golangci-lint
+LINTER  = go tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
+
+# Modules of their own, which ./... does not see.
+MODULES = examples
 
 .PHONY: help
 help: ## list the targets
@@ -58,9 +61,7 @@ fuzz: ## fuzz each target for FUZZTIME, by default 2m
 .PHONY: lint
 lint: ## check format, vet, linters and go.mod
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt'ed:"; echo "$$unformatted"; exit 1; fi
-	go vet ./...
-	go mod tidy -diff
-	$(LINTER) run ./...
+	for module in . $(MODULES); do (cd $$module; go vet ./...; go mod tidy -diff; $(LINTER) run ./...); done
 
 .PHONY: bench
 bench: test-deps ## measure a refresh on each store, beside the least that it could cost
