@@ -5,13 +5,17 @@ import Foundation
 import Security
 
 extension InnkeeperSession {
-    /// The session of this app. Make one. An app without extensions passes its own group all the same:
-    /// group is an App Group and `accessGroup` a keychain access group of its entitlements.
-    static func onThisDevice(issuer: URL, group: String, accessGroup: String) -> InnkeeperSession {
+    /// The session of this app. Make one, and keep it. group is an App Group, such as group.com.example, which
+    /// the app and its extensions have among their entitlements; it names their part of the keychain, too.
+    static func onThisDevice(
+        issuer: String, group: String, onError: @escaping @Sendable (any Error) -> Void
+    ) -> InnkeeperSession {
         InnkeeperSession(
-            vault: KeychainVault(group: group, accessGroup: accessGroup),
-            wire: HTTPSWire(issuer: issuer),
-            now: { Moment(wall: Date().timeIntervalSince1970, running: Double(clock_gettime_nsec_np(CLOCK_MONOTONIC_RAW)) / 1e9) }
+            vault: KeychainVault(group: group), wire: HTTPSWire(issuer: issuer),
+            now: { // CLOCK_MONOTONIC_RAW goes on in sleep, CLOCK_UPTIME_RAW would stop
+                Moment(wall: Date().timeIntervalSince1970, running: Double(clock_gettime_nsec_np(CLOCK_MONOTONIC_RAW)) / 1e9)
+            },
+            onError: onError
         )
     }
 }
@@ -21,7 +25,6 @@ struct StorageFailure: Error { let status: Int }
 /// One item of the keychain, and a lock file in the App Group.
 struct KeychainVault: Vault {
     let group: String
-    let accessGroup: String
 
     // Two things at once. The lock keeps a widget and the app apart. The activity keeps iOS from suspending us
     // between the answer and the write; and it must, since a process that is suspended while it holds a lock in
@@ -59,7 +62,7 @@ struct KeychainVault: Vault {
     private var item: [CFString: Any] {
         [
             kSecClass: kSecClassGenericPassword, kSecAttrService: "innkeeper", kSecAttrAccount: "session",
-            kSecAttrAccessGroup: accessGroup, kSecUseDataProtectionKeychain: true,
+            kSecAttrAccessGroup: group, kSecUseDataProtectionKeychain: true,
         ]
     }
 
@@ -97,12 +100,12 @@ struct KeychainVault: Vault {
 
 /// A URLSession of its own: no cookies, no cache, no redirects, nothing on disk.
 final class HTTPSWire: NSObject, Wire, URLSessionTaskDelegate {
-    private let issuer: URL
+    private let issuer: String
     private let session: URLSession
 
-    init(issuer: URL) {
-        precondition(issuer.scheme == "https" || issuer.host == "localhost", "the issuer must be https")
-        self.issuer = issuer
+    init(issuer: String) {
+        precondition(issuer.hasPrefix("https://") || URL(string: issuer)?.host == "localhost", "the issuer must be https")
+        self.issuer = issuer.hasSuffix("/") ? String(issuer.dropLast()) : issuer
         let configuration = URLSessionConfiguration.ephemeral
         configuration.timeoutIntervalForRequest = 8
         configuration.timeoutIntervalForResource = 8
@@ -113,7 +116,8 @@ final class HTTPSWire: NSObject, Wire, URLSessionTaskDelegate {
     }
 
     func post(_ path: String, _ body: [String: String], headers: [String: String]) async -> Reply {
-        var request = URLRequest(url: issuer.appendingPathComponent(path))
+        guard let url = URL(string: issuer + path) else { return Reply(status: 0) }
+        var request = URLRequest(url: url)
         request.httpMethod = "POST"
         request.setValue("application/json", forHTTPHeaderField: "Content-Type")
         for (name, value) in headers { request.setValue(value, forHTTPHeaderField: name) }
