@@ -3,10 +3,11 @@
 //
 //   - chi, gin, echo: an API in Go, with package verify
 //   - node: an API in Node, which verifies tokens and follows revocations by itself
+//   - mobile: a session on a phone, in Swift and Kotlin, and what each answer means to it
 //   - nginx, traefik, envoy: gateways in front of an API that knows nothing of tokens
 //
-// docs/verify.md, docs/other-stacks.md and docs/gateways.md explain them. The Go
-// examples are run so, beside a server:
+// docs/verify.md, docs/other-stacks.md, docs/gateways.md and docs/clients/mobile.md
+// explain them. The Go examples are run so, beside a server:
 //
 //	go run ../cmd/innkeeper demo &
 //	ISSUER=http://localhost:8080 go run ./chi

@@ -5,6 +5,8 @@ import android.content.Context
 import android.os.SystemClock
 import android.security.keystore.KeyGenParameterSpec
 import android.security.keystore.KeyProperties
+import android.system.Os
+import android.system.OsConstants
 import java.io.ByteArrayOutputStream
 import java.io.File
 import java.io.FileOutputStream
@@ -62,7 +64,7 @@ class KeystoreVault(private val directory: File) : Vault {
     override fun write(saved: Saved?) {
         if (saved == null) {
             if (!file.delete() && file.exists()) throw IOException("the session could not be removed")
-            return
+            return settle()
         }
         val cipher = Cipher.getInstance(TRANSFORMATION)
         cipher.init(Cipher.ENCRYPT_MODE, key() ?: newKey())
@@ -73,6 +75,17 @@ class KeystoreVault(private val directory: File) : Vault {
             it.fd.sync() // before the rename, or a power cut leaves an empty file under the old name
         }
         if (!next.renameTo(file)) throw IOException("the session could not be replaced")
+        settle()
+    }
+
+    // Makes the rename itself last: a key that a power cut takes back after its request has left proves nothing.
+    private fun settle() {
+        val folder = Os.open(directory.path, OsConstants.O_RDONLY, 0)
+        try {
+            Os.fsync(folder)
+        } finally {
+            Os.close(folder)
+        }
     }
 
     private fun keys() = KeyStore.getInstance("AndroidKeyStore").apply { load(null) }
@@ -83,7 +96,8 @@ class KeystoreVault(private val directory: File) : Vault {
     private fun newKey(): SecretKey = KeyGenerator.getInstance(KeyProperties.KEY_ALGORITHM_AES, "AndroidKeyStore").run {
         init(
             KeyGenParameterSpec.Builder(ALIAS, KeyProperties.PURPOSE_ENCRYPT or KeyProperties.PURPOSE_DECRYPT)
-                .setBlockModes(KeyProperties.BLOCK_MODE_GCM).setEncryptionPaddings(KeyProperties.ENCRYPTION_PADDING_NONE).setKeySize(256).build(),
+                .setBlockModes(KeyProperties.BLOCK_MODE_GCM).setEncryptionPaddings(KeyProperties.ENCRYPTION_PADDING_NONE)
+                .setKeySize(256).build(),
         )
         generateKey()
     }

@@ -160,10 +160,29 @@ func TestTableKnowsEveryCode(t *testing.T) {
 			t.Errorf("nobody has said what a phone makes of %s", text)
 		}
 	}
+}
+
+// TestTableIsSound holds the table against what it must never say.
+func TestTableIsSound(t *testing.T) {
+	whole := verdicts(t)
+	seen := map[verdict]bool{}
 	for _, row := range whole.Cases {
-		if _, ok := whole.Verdicts[row.Verdict]; !ok {
+		question := row
+		question.Verdict = ""
+		over := row.Verdict == "sign_in" || row.Verdict == "log_out"
+		switch {
+		case whole.Verdicts[row.Verdict] == "":
 			t.Errorf("%+v: no such verdict", row)
+		case seen[question]:
+			t.Errorf("%+v: twice", row)
+		case over && row.Moved:
+			t.Errorf("%+v: the store holds something else, which was not refused", row)
+		case row.Verdict == "log_out" && !row.Before:
+			t.Errorf("%+v: a late duplicate would sign out an honest person", row)
+		case over && row.Status != http.StatusUnauthorized && row.Code != "refresh_superseded":
+			t.Errorf("%+v: that is no verdict on a session", row)
 		}
+		seen[question] = true
 	}
 }
 
