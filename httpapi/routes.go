@@ -22,6 +22,8 @@ func (a *API) routes(mux *http.ServeMux) {
 	operation(a, op("DELETE /auth/sessions/{id}", "endOwnSession", "End one of my sessions", 204, 401, 403, 404, 503).behind(signedIn), a.endOwnSession)
 	operation(a, op("POST /auth/password", "changePassword", "Change my password; ends every session and opens a new one", 200, 400, 401, 403, 413, 415, 422, 503).behind(signedIn), a.changePassword)
 
+	browserClient(mux)
+
 	a.plain(mux, checkOperation(), a.check)
 	a.plain(mux, revocationsOperation(a), a.revocations)
 

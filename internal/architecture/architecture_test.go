@@ -54,8 +54,9 @@ var mayImport = map[string][]string{
 
 	// The edge asks the domain and never a store. What it needs of the packages
 	// below are errors and constants.
-	"httpapi":  {domain, "internal/bearer", "internal/strictjson", "keyring", "password"},
-	"web/demo": {},
+	"httpapi":    {domain, "internal/bearer", "internal/strictjson", "keyring", "password", "web/client"},
+	"web/client": {}, // files that browsers load
+	"web/demo":   {},
 
 	// Whoever wires may import what there is to wire.
 	"innkeepertest": {
