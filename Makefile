@@ -21,7 +21,7 @@ MODULES = examples
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # No cgo, no paths of the machine and no time of the build: the same commit
 # and the same Go give the same bytes.
@@ -30,7 +30,7 @@ build: ## build the static binary bin/innkeeper
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/innkeeper ./cmd/innkeeper
 
 .PHONY: test
-test: test-deps test-go test-fuzz test-web test-examples ## run every test: Go with -race, each fuzz target for 3 s, browser, examples
+test: test-deps test-go test-fuzz test-clients test-web test-examples ## run every test: Go with -race, each fuzz target for 3 s, clients, browser, examples
 
 .PHONY: test-deps
 test-deps:
@@ -44,6 +44,10 @@ test-go: ## run the Go tests only
 .PHONY: test-fuzz
 test-fuzz:
 	scripts/fuzz 3s
+
+.PHONY: test-clients
+test-clients: ## check the packages for npm: judgment, types, packaging, size
+	cd web/client && npm run check
 
 .PHONY: test-web
 test-web: ## run the browser tests only

@@ -9,14 +9,15 @@
 // createClient looks at a readable hint cookie and sends a request only if there
 // may be a session. What happens then is in client/core.js.
 
-import { Core, UNKNOWN } from './client/core.js';
-import { InnkeeperError, SignedOutError } from './client/errors.js';
+import { createCore } from './client/core.js';
 import { fetchWith } from './client/fetch.js';
-import { bodyJar, cookieJar } from './client/jar.js';
+import { cookieJar } from './client/jar.js';
 import { allowing } from './client/origins.js';
 
 export { InnkeeperError, RefreshUnavailableError, RefusedError, SignedOutError, UserChangedError } from './client/errors.js';
 
+/** @import { Core } from './client/core.js' */
+/** @typedef {ReturnType<typeof createClient>} Client Keeps one person signed in. */
 /** @typedef {import('./client/contract.js').Options} Options */
 /** @typedef {import('./client/contract.js').Snapshot} Snapshot */
 /** @typedef {import('./client/contract.js').ClientEvent} ClientEvent */
@@ -24,42 +25,55 @@ export { InnkeeperError, RefreshUnavailableError, RefusedError, SignedOutError, 
 /** @typedef {import('./client/contract.js').Reason} Reason */
 /** @typedef {import('./client/contract.js').Ticket} Ticket */
 /** @typedef {import('./client/contract.js').TokenRequest} TokenRequest */
-/** @typedef {import('./client/contract.js').TokenStore} TokenStore */
-/** @typedef {import('./client/contract.js').Stored} Stored */
 
 /** The browser's own, before anybody has wrapped it: a wrapper of ours must not end up in our refresh. */
 const pristine = globalThis.fetch;
 
-/** One core for each Innkeeper, however many clients are made. @type {Map<string, {core: Core, users: number}>} */
+/** One core for each Innkeeper, however many clients are made. @type {Map<string, Core>} */
 const cores = new Map();
 
 /**
  * Makes a client. Two of the same `url` are two handles on one: they share session, refresh and events, and the
- * first one's `shareTokens`, `delivery`, `store` and `fetch`.
+ * first one's `shareTokens`, `jar` and `fetch`.
  *
- * On a server it touches nothing and stays "unknown": only the browser refreshes.
+ * On a server it touches nothing and stays "unknown", and whatever needs a token rejects with the code "closed": only
+ * the browser refreshes.
  * @param {Readonly<Options>} [options]
- * @returns {Client}
  */
 export function createClient(options = {}) {
-  return new Client(options);
-}
+  const here = globalThis.location?.origin ?? 'http://localhost';
+  const { url = here, allowedOrigins = [here], device, jar, refreshOn } = options;
+  const { origin } = new URL(url, here);
+  const send = options.fetch ?? ((input, init) => pristine(input, init));
+  const allowed = allowing(allowedOrigins, here);
+  const core = cores.get(origin) ?? createCore(origin, options, jar ?? cookieJar(origin), send);
+  let open = true;
+  if (globalThis.document && !core.users++) {
+    cores.set(origin, core);
+    core.start();
+  }
 
-/** Keeps one person signed in. Made by {@link createClient}. */
-export class Client {
-  /** @type {{core: Core, users: number} | null} */
-  #shared = null;
-  /** @type {string} */
-  #url = '';
-  /** @type {(url: URL) => boolean} */
-  #allowed = () => false;
-  #device;
+  /**
+   * Returns the token to show to a URL, null if it must not be shown there or nobody is signed in. If it was refused,
+   * ask again with it as `refused`: the next one belongs to the same session, or it rejects with
+   * {@link UserChangedError}. It is what the adapters are made of.
+   * @param {string | URL} target
+   * @param {TokenRequest & {refused?: Ticket}} [wish]
+   * @returns {Promise<Ticket | null>}
+   */
+  async function ticket(target, wish) {
+    if (!allowed(new URL(target, globalThis.document?.baseURI))) return null;
+    core.look();
+    if (core.state().status === 'signed_out' && !wish?.refused) return null;
+    return core.card(wish).catch((error) => {
+      if (error.reason !== null) throw error;
+      return null; // nobody was signed in: at boot that was not known yet
+    });
+  }
 
-  /** @param {Readonly<Options>} options */
-  constructor(options) {
-    this.#device = options.device;
-    const send = options.fetch ?? ((input, init) => pristine(input, init));
-    if (typeof document === 'object') this.#open(options, send);
+  return {
+    ticket,
+
     /**
      * fetch() with the access token, for the origins of `allowedOrigins` alone; to all others, and with an
      * Authorization of your own, the request goes as it is. A token that is refused is renewed once and the request
@@ -71,138 +85,76 @@ export class Client {
      *
      * It rejects with {@link SignedOutError}, {@link RefreshUnavailableError} or {@link UserChangedError} where no token can
      * be had, and with fetch's own errors.
-     * @type {(input: RequestInfo | URL, init?: RequestInit & {innkeeper?: {replay?: boolean}}) => Promise<Response>}
      */
-    this.fetch = fetchWith(send, (url, wish) => this.ticket(url, wish), options.refreshOn === 'any');
-  }
+    fetch: fetchWith(send, ticket, refreshOn === 'any'),
 
-  /** @param {Readonly<Options>} options @param {typeof fetch} send */
-  #open(options, send) {
-    const url = new URL(options.url ?? '', location.origin);
-    this.#url = url.origin;
-    this.#allowed = allowing([...options.allowedOrigins ?? [location.origin]], location.origin);
-    const { delivery, store } = options;
-    if (delivery === 'body' && !store) throw new InnkeeperError('store_required', 'delivery "body" needs a store: a web page has no safe place for a refresh token');
-    let shared = cores.get(this.#url);
-    if (!shared) {
-      const core = new Core(url, options, delivery === 'body' && store ? bodyJar(store) : cookieJar(url), send);
-      cores.set(this.#url, shared = { core, users: 0 });
-      core.start();
-    }
-    shared.users++;
-    this.#shared = shared;
-  }
+    /** The present state. The same object until something has changed. @returns {Snapshot} */
+    get session() {
+      return core.state();
+    },
 
-  get #core() {
-    if (!this.#shared) throw new InnkeeperError('closed', 'this client has been closed, or is on a server');
-    return this.#shared.core;
-  }
+    /**
+     * Calls a listener after every change, in a microtask of its own. Returns what ends that.
+     * @param {(event: ClientEvent) => void} listener
+     * @returns {() => void}
+     */
+    subscribe: (listener) => core.subscribe(listener),
 
-  /** The present state. The same object until something has changed. */
-  get session() {
-    return this.#shared?.core.session ?? UNKNOWN;
-  }
+    /** Waits until it is known whether somebody is signed in. @returns {Promise<Snapshot>} */
+    ready: () => core.ready(),
 
-  /**
-   * Calls a listener after every change, in a microtask of its own. Returns what ends that.
-   * @param {(event: ClientEvent) => void} listener
-   * @returns {() => void}
-   */
-  subscribe(listener) {
-    return this.#shared?.core.subscribe(listener) ?? (() => {});
-  }
+    /**
+     * Signs in. The session that was here before, if any, ends.
+     * @param {{username: string, password: string, device?: string}} credentials
+     * @returns {Promise<Snapshot>} rejects with {@link RefusedError} (`code: 'invalid_credentials'`) or {@link RefreshUnavailableError}
+     */
+    signIn: (credentials) => core.enter('/auth/login', { device, ...credentials }),
 
-  /** Waits until it is known whether somebody is signed in. @returns {Promise<Readonly<Snapshot>>} */
-  async ready() {
-    return this.#core.ready();
-  }
+    /**
+     * Creates a user and signs in.
+     * @param {{username: string, password: string, email?: string, device?: string}} person
+     * @returns {Promise<Snapshot>} rejects with {@link RefusedError} (`username_taken`, `password_rejected`) or {@link RefreshUnavailableError}
+     */
+    signUp: (person) => core.enter('/auth/signup', { device, ...person }),
 
-  /**
-   * Signs in. The session that was here before, if any, ends.
-   * @param {{username: string, password: string, device?: string}} credentials
-   * @returns {Promise<Readonly<Snapshot>>} rejects with {@link RefusedError} (`code: 'invalid_credentials'`) or {@link RefreshUnavailableError}
-   */
-  async signIn(credentials) {
-    return this.#core.enter('/auth/login', { device: this.#device, ...credentials });
-  }
+    /**
+     * Ends this session, all others, or all. "this" and "everywhere" sign out here at once, before the promise settles.
+     * With "this" it always fulfils: if the server could not be told, it is told as soon as it can be, by the next page
+     * if need be. The other scopes reject with {@link RefreshUnavailableError} if it was not told.
+     * @param {{scope?: 'this' | 'others' | 'everywhere'}} [options]
+     * @returns {Promise<void>}
+     */
+    signOut: ({ scope = 'this' } = {}) => core.signOut(scope),
 
-  /**
-   * Creates a user and signs in.
-   * @param {{username: string, password: string, email?: string, device?: string}} person
-   * @returns {Promise<Readonly<Snapshot>>} rejects with {@link RefusedError} (`username_taken`, `password_rejected`) or {@link RefreshUnavailableError}
-   */
-  async signUp(person) {
-    return this.#core.enter('/auth/signup', { device: this.#device, ...person });
-  }
+    /**
+     * Changes the password. It ends every session, this one too, and opens a new one here.
+     * @param {{currentPassword: string, newPassword: string}} change
+     * @returns {Promise<Snapshot>} rejects with {@link RefusedError} (`invalid_credentials`, `password_rejected`)
+     */
+    changePassword: (change) => core.changePassword(change),
 
-  /**
-   * Ends this session, all others, or all. "this" and "everywhere" sign out here at once, before the promise settles. With
-   * "this" it always fulfils: if the server could not be told, it is told as soon as it can be, by the next page if
-   * need be. The other scopes reject with {@link RefreshUnavailableError} if it was not told.
-   * @param {{scope?: 'this' | 'others' | 'everywhere'}} [options]
-   * @returns {Promise<void>}
-   */
-  async signOut({ scope = 'this' } = {}) {
-    return this.#core.signOut(scope);
-  }
+    /**
+     * Returns an access token that lives, for what cannot use `fetch`. Ask each time, and keep none.
+     * @param {TokenRequest} [wish]
+     * @returns {Promise<string>} rejects with {@link SignedOutError}, {@link RefreshUnavailableError} or {@link UserChangedError}
+     */
+    getToken: async (wish) => (await core.card(wish)).token,
 
-  /**
-   * Changes the password. It ends every session, this one too, and opens a new one here.
-   * @param {{currentPassword: string, newPassword: string}} change
-   * @returns {Promise<Readonly<Snapshot>>} rejects with {@link RefusedError} (`invalid_credentials`, `password_rejected`)
-   */
-  async changePassword(change) {
-    return this.#core.changePassword(change);
-  }
+    /**
+     * Makes sure that the token lives for a while: before a long upload.
+     * @param {number} minTtl milliseconds
+     * @param {{signal?: AbortSignal}} [options]
+     * @returns {Promise<void>}
+     */
+    ensureFresh: async (minTtl, options) => { await core.card({ minTtl, ...options }); },
 
-  /**
-   * Returns an access token that lives, for what cannot use {@link Client.fetch}. Ask each time, and keep none.
-   * @param {TokenRequest} [wish]
-   * @returns {Promise<string>} rejects with {@link SignedOutError}, {@link RefreshUnavailableError} or {@link UserChangedError}
-   */
-  async getToken(wish) {
-    return (await this.#core.card(wish)).token;
-  }
-
-  /**
-   * Makes sure that the token lives for a while: before a long upload.
-   * @param {number} minTtl milliseconds
-   * @param {{signal?: AbortSignal}} [options]
-   * @returns {Promise<void>}
-   */
-  async ensureFresh(minTtl, options) {
-    await this.#core.card({ minTtl, ...options });
-  }
-
-  /**
-   * Returns the token to show to a URL, null if it must not be shown there or nobody is signed in. If it was refused,
-   * ask again with it as `refused`: the next one belongs to the same session, or it rejects with
-   * {@link UserChangedError}. It is what the adapters are made of.
-   * @param {string | URL} url
-   * @param {TokenRequest & {refused?: Ticket}} [wish]
-   * @returns {Promise<Ticket | null>}
-   */
-  async ticket(url, wish) {
-    if (!this.#allowed(new URL(url, document.baseURI))) return null;
-    const core = this.#core;
-    core.look();
-    if (core.session.status === 'signed_out' && !wish?.refused) return null;
-    try {
-      const { token, sid, generation } = await core.card(wish);
-      return { token, sid, generation };
-    } catch (error) {
-      // At boot nobody knew yet that nobody is signed in.
-      if (error instanceof SignedOutError && !error.reason) return null;
-      throw error;
-    }
-  }
-
-  /** Lets go. The last handle of a `url` to be closed stops timers, listeners and whatever is under way. */
-  close() {
-    const shared = this.#shared;
-    this.#shared = null;
-    if (!shared || --shared.users) return;
-    cores.delete(this.#url);
-    shared.core.stop();
-  }
+    /** Lets go. The last handle of a `url` to be closed stops timers, listeners and whatever is under way. */
+    close() {
+      if (open && !--core.users) {
+        cores.delete(origin);
+        core.stop();
+      }
+      open = false;
+    },
+  };
 }

@@ -1,6 +1,8 @@
 // The other tabs of this origin. Messages are versioned and checked; who does not
 // understand one ignores it. Neither order nor arrival is relied upon.
 
+import { attempt } from './jar.js';
+
 /** @import { Card, Reason } from './contract.js' */
 
 /**
@@ -12,38 +14,27 @@
  *   over. interrupt: a sign-in, sign-out or change of password is about to begin, so leave the jar alone.
  */
 
+/** Of the messages. Tabs of another one are not understood. */
+const VERSION = 1;
+
 /** @param {string} name @param {(message: Message) => void} receive */
 export function channel(name, receive) {
   /** @type {BroadcastChannel | undefined} */
   let open;
   return {
-    open() {
-      try {
-        open ??= new BroadcastChannel(name);
-        open.onmessage = ({ data }) => { if (isMessage(data)) receive(data); };
-      } catch { /* missing, or forbidden: each tab is on its own */ }
-    },
-    /** @param {Message} message @returns {boolean} whether anybody can have heard it */
-    post(message) {
-      try {
-        open?.postMessage({ v: 1, ...message });
-      } catch {
-        return false;
-      }
+    // Missing, or forbidden: then each tab is on its own.
+    open: () => attempt(() => {
+      open ??= new BroadcastChannel(name);
+      open.onmessage = ({ data }) => { if (data.v === VERSION) receive(data); };
+    }),
+    /** @param {Message} message @returns {boolean | undefined} whether anybody can have heard it */
+    post: (message) => attempt(() => {
+      open?.postMessage({ v: VERSION, ...message });
       return !!open;
-    },
+    }),
     close() {
       open?.close();
       open = undefined;
     },
   };
-}
-
-/** @param {any} data @returns {data is Message} */
-function isMessage(data) {
-  if (data?.v !== 1) return false;
-  const { type, card, generation, age } = data;
-  return type === 'interrupt' || type === 'out' || (type === 'ask' && generation >= 0)
-    || (type === 'token' && typeof card?.token === 'string' && typeof card.sid === 'string' && card.generation > 0
-      && card.lifetime > 0 && age >= 0 && card.since?.wall > 0 && !!card.user?.id);
 }

@@ -1,4 +1,4 @@
-// Time. All of it is arithmetic on moments that the caller gives, but for `now`.
+// Time. All of it but `now` is arithmetic on moments, which may be given.
 //
 // The life of a token counts from the *start* of the request that brought it, on
 // two clocks: the monotonic one may stand still while a computer sleeps, the wall's
@@ -9,8 +9,8 @@
 /** The present. @returns {Moment} */
 export const now = () => ({ steady: performance.now(), wall: Date.now() });
 
-/** Milliseconds that a token still lives, by whichever clock is the stricter. @param {Card} card @param {Moment} at */
-export const left = ({ lifetime, since }, at) => lifetime - Math.max(at.steady - since.steady, at.wall - since.wall);
+/** Milliseconds that a token still lives, by whichever clock is the stricter. @param {Card} card @param {Moment} [at] */
+export const left = ({ lifetime, since }, at = now()) => lifetime - Math.max(at.steady - since.steady, at.wall - since.wall);
 
 /**
  * How long before its end a token is renewed in the background: 20 % of its life and at most a minute, and up to a
@@ -32,11 +32,11 @@ export const backoff = (failures, random) => random * Math.min(30_000, 500 * 2 *
  */
 export function retryAfter(value, date) {
   if (!value) return 0;
-  const wait = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.parse(date ?? '');
+  const wait = /^\d+$/.test(value) ? +value * 1000 : Date.parse(value) - Date.parse(date ?? '');
   return Math.min(Math.max(wait || 0, 0), 300_000);
 }
 
-/** Whether one token may take the place of another: a stale one never does. @param {Card} card @param {Card | null} current @param {Moment} at */
-export const newer = (card, current, at) => !current || card.sid !== current.sid || card.generation > current.generation
+/** Whether one token may take the place of another: a stale one never does. @param {Card} card @param {Card | null} current @param {Moment} [at] */
+export const newer = (card, current, at = now()) => !current || card.sid !== current.sid || card.generation > current.generation
   // A jar that was rolled back gets the successor that we know, with a fresh access token.
   || (card.generation === current.generation && left(card, at) > left(current, at));

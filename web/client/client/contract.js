@@ -12,38 +12,18 @@
  * @property {typeof globalThis.fetch} [fetch] Sends every request, ours and yours. Default: the browser's, as it was
  *   when this module was loaded.
  * @property {string} [device] The name of this device in the list of sessions, unless a sign-in names another.
- * @property {'cookie' | 'body'} [delivery] How the refresh token travels. Default "cookie". "body" is for native shells
- *   (Electron, Capacitor) and needs a `store`; in a web page any script could read such a token.
- * @property {TokenStore} [store] Where the refresh token is kept with delivery "body": a keychain.
+ * @property {Jar} [jar] Where the refresh token is. Default: the cookie jar. Native shells have another, see adapters/native.js.
  */
 
 /**
- * @typedef {object} TokenStore Where a native shell keeps its session. Whatever throws counts as "not stored".
- * @property {() => Promise<Stored | null>} load
- * @property {(stored: Stored) => Promise<void>} save Resolves once it is on the disk.
- * @property {() => Promise<void>} clear
- */
-
-/**
- * @typedef {object} Stored
- * @property {string} refreshToken
- * @property {string} session
- * @property {number} generation
- */
-
-/**
- * @typedef {object} User
- * @property {string} id The `sub` of access tokens.
- * @property {string} username
- * @property {string} [email]
- * @property {readonly string[]} roles
- * @property {readonly string[]} permissions
+ * Who is signed in. `id` is the `sub` of access tokens.
+ * @typedef {{readonly id: string, readonly username: string, readonly email?: string, readonly roles: readonly string[], readonly permissions: readonly string[]}} User
  */
 
 /** @typedef {null | 'user' | 'expired' | 'revoked' | 'theft' | 'other_tab' | 'superseded' | 'cookies_blocked'} Reason Why somebody is signed out. */
 
 /**
- * @typedef {object} Snapshot The state at one moment. It never changes; a new one takes its place.
+ * @typedef {object} State
  * @property {'unknown' | 'signed_in' | 'signed_out'} status "unknown" until the server has been asked: never show it as signed out.
  * @property {User | null} user
  * @property {{readonly id: string, readonly generation: number, readonly expiresAt: string} | null} session
@@ -53,12 +33,14 @@
  * @property {boolean} offline The browser says that there is no network.
  */
 
+/** @typedef {Readonly<State>} Snapshot The state at one moment. It never changes; a new one takes its place. */
+
 /** @typedef {'signed_in' | 'refreshed' | 'signed_out' | 'user_changed' | 'degraded' | 'recovered' | 'theft_detected' | 'state'} EventType */
 
 /**
  * @typedef {object} ClientEvent "state" is any other change of the snapshot.
  * @property {EventType} type
- * @property {Readonly<Snapshot>} session
+ * @property {Snapshot} session
  * @property {Reason} [reason] With "signed_out" and "theft_detected".
  */
 
@@ -92,6 +74,15 @@
  */
 
 /** @typedef {{session: string, generation: number, text: string}} Hint What the jar holds, as far as a script can see. */
+
+/**
+ * @typedef {object} Jar Where the refresh token is, as far as the client can see.
+ * @property {() => Hint | null} hint What it holds, null if nothing. Synchronous and cheap.
+ * @property {() => Promise<void>} [load] Reads it anew, where that takes time.
+ * @property {(body: any) => unknown} keep Takes the refresh token of an answer over, before anybody learns of it.
+ * @property {() => unknown} forget The session has been ended.
+ * @property {boolean} readable Whether the hint is the cookie itself: it shows that the browser keeps cookies.
+ */
 
 /**
  * @typedef {object} Answer What Innkeeper said.

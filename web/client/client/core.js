@@ -8,7 +8,7 @@ import { channel } from './channel.js';
 import { backoff, floor, left, margin, newer, now } from './clock.js';
 import { ask } from './desk.js';
 import { InnkeeperError, RefreshUnavailableError, RefusedError, SignedOutError, UserChangedError } from './errors.js';
-import { grave } from './jar.js';
+import { note } from './jar.js';
 import { idempotencyKey } from './keys.js';
 import { patiently, pause, underLock } from './lock.js';
 import { isHidden, watchPage } from './page.js';
@@ -16,103 +16,130 @@ import { brings, isDead, isSilent, step } from './verdict.js';
 
 /**
  * @import { Message } from './channel.js'
- * @import { Answer, Card, ClientEvent, EventType, Hint, Options, Reason, Snapshot, Ticket, TokenRequest } from './contract.js'
- * @import { Jar } from './jar.js'
- * @import { Memory } from './verdict.js'
+ * @import { Answer, Card, ClientEvent, EventType, Hint, Jar, Options, Reason, Snapshot, Ticket, TokenRequest } from './contract.js'
+ * @import { Memory, Step } from './verdict.js'
  */
 
-const TRIES = 3; // of one refresh, before those who wait are told that there is no answer
-const STEPS = 8; // of one refresh, whatever the server says
-const PATIENCE = 5_000; // the longest pause between two of them
+const TRIES = 5; // of one refresh, all begun within so many milliseconds: then those who wait are told that there is no answer
+const PATIENCE = 15_000;
 const LOCK_WAIT = 12_000; // longer than one request of another tab
 const LOGOUT_WAIT = 2_000;
 const PEERS_AT_BOOT = 100;
 const PEERS_UNDER_LOCK = 250;
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-/** What is known before anything is, and all that is ever known on a server. @type {Readonly<Snapshot>} */
+/** What is known before anything is, and all that is ever known on a server. @type {Snapshot} */
 export const UNKNOWN = Object.freeze({
   status: 'unknown', user: null, session: null, reason: null, refreshing: false, degraded: false, offline: false,
 });
 
-/** Thrown inside only: somebody's sign-in, sign-out or leaving the page has ended what was under way. Look again. */
-const INTERRUPTED = new DOMException('interrupted', 'AbortError');
+/** Somebody's sign-in, sign-out or leaving the page has ended what was under way. Who waits for a token looks again. */
+const INTERRUPTED = new RefreshUnavailableError(0);
 
-export class Core {
-  /** The present state. @type {Readonly<Snapshot>} */
-  session = UNKNOWN;
+/**
+ * A refresh under way.
+ * @typedef {object} Search
+ * @property {AbortSignal} signal
+ * @property {Card | null} stale what it is to replace
+ * @property {() => Card | null} found what has replaced it, whoever brought it
+ * @property {Memory} memory of what the server has said
+ * @property {string} [asked] the hint that the other tabs were asked about
+ */
 
-  /** @type {Card | null} */ #card = null;
-  /** The session that this tab believes to be in, kept while its token is not. @type {string | null} */ #pin = null;
-  /** The same, as the hint names it. @type {string | null} */ #pinHint = null;
-  /** The session that this tab has seen end last. @type {string | null} */ #ended = null;
-  /** Grows when what is under way must not count any more. */ #epoch = 0;
-  /** Ends whatever is under way. */ #abort = new AbortController();
-  /** The refresh under way, shared by all who need it. @type {Promise<Card> | null} */ #flight = null;
-  /** The sign-in, sign-out or change of password under way. @type {Promise<unknown> | null} */ #change = null;
-  /** While the page is left. @type {{promise: Promise<void>, end: () => void} | null} */ #sleep = null;
-  /** What the jar held when we last acted on it. @type {string | null} */ #acted = null;
-  /** Failures in a row, all for what the jar held then. */ #failures = 0;
-  /** @type {string | undefined} */ #failedFor;
-  /** When to try again, on the monotonic clock. */ #notBefore = 0;
-  /** Until when the server has asked for silence. */ #silence = 0;
-  #share = Math.random();
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
-  /** @type {(() => void) | undefined} */ #heard;
-  /** @type {Set<(event: ClientEvent) => void>} */ #listeners = new Set();
-  #stop = () => {};
-  #stopped = false;
+const closed = () => new InnkeeperError('closed', 'closed, or on a server');
 
-  #url; #options; #send; #jar; #grave; #channel;
+/** @typedef {ReturnType<typeof createCore>} Core */
 
-  /** @param {URL} url @param {Options} options @param {Jar} jar @param {typeof fetch} send */
-  constructor(url, options, jar, send) {
-    this.#url = url.origin;
-    this.#options = options;
-    this.#send = send;
-    this.#jar = jar;
-    this.#grave = grave(this.#url);
-    this.#channel = channel(`innkeeper:${this.#url}`, (message) => this.#hear(message));
-  }
+/**
+ * A closure and not a class: the token is out of reach of whoever gets hold of the object, and it packs smaller. Nothing
+ * happens before `start`.
+ * @param {string} url an origin @param {Options} options @param {Jar} jar @param {typeof fetch} send
+ */
+export function createCore(url, { shareTokens = true }, jar, send) {
+  let state = UNKNOWN;
+  /** The token in use. @type {Card | null} */
+  let held = null;
+  /** The session that this tab believes to be in, kept while its token is not. @type {string | null} */
+  let pinned = null;
+  /** The same, as the hint names it. @type {string | null} */
+  let pinnedHint = null;
+  /** The session that this tab has seen end last. @type {string | null} */
+  let lastEnded = null;
+  /** Grows when what is under way must not count any more. */
+  let epoch = 0;
+  /** Ends whatever is under way. */
+  let aborter = new AbortController();
+  /** The refresh under way, shared by all who need it. @type {Promise<Card> | null} */
+  let flight = null;
+  /** The sign-in, sign-out or change of password under way. @type {Promise<unknown> | null} */
+  let changing = null;
+  /** While the page is left. @type {Promise<void> | null} */
+  let asleep = null;
+  let awaken = () => {};
+  /** What the jar held when we last acted on it. @type {string | undefined} */
+  let actedOn;
+  /** Failures in a row, all for what the jar held then. */
+  let failures = 0;
+  /** @type {string | undefined} */
+  let failedFor;
+  /** When to try again, and until when the server has asked for silence, on the monotonic clock. */
+  let notBefore = 0;
+  let silence = 0;
+  let stopped = true; // as it stays on a server
+  let unwatch = () => {};
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  /** Called when another tab has answered. @type {(() => void) | undefined} */
+  let heard;
+  const luck = Math.random();
+  /** @type {Set<(event: ClientEvent) => void>} */
+  const listeners = new Set();
+  const name = `innkeeper:${url}`;
+  const peers = channel(name, hear);
+  /**
+   * Signed out while the server could not be told. JavaScript cannot delete the HttpOnly cookie, so a reload would bring
+   * the session back: this note makes the next page tell the server before anything else. It names the session and dies
+   * with it.
+   */
+  const grave = note(`innkeeper-out:${url}`);
 
   // Beginning and end.
 
   /** A visitor without a hint costs no request, one with a hint the question to the other tabs, and if none answers one refresh. */
-  start() {
-    this.#stop = watchPage({
-      sleep: () => this.#fallAsleep(),
-      wake: (fromCache) => this.#wake(fromCache),
-      check: (hopeful) => this.#check(hopeful),
-      quiet: () => clearTimeout(this.#timer),
-    });
-    this.#channel.open();
-    const { load } = this.#jar;
-    if (load) load().then(() => this.#boot());
-    else this.#boot();
+  function start() {
+    unwatch = watchPage(fallAsleep, wake, check);
+    stopped = false;
+    peers.open();
+    const { load } = jar;
+    if (load) load().then(() => boot());
+    else boot();
   }
 
-  #boot() {
-    const hint = this.#jar.hint();
-    if (this.#isBuried(hint)) this.#end('user', false);
-    else if (!hint) this.#end(null, false);
-    else this.#refreshQuietly();
-    this.#schedule(0);
+  function boot() {
+    if (isBuried()) {
+      end('user', false);
+      bury('this');
+    } else if (!jar.hint()) {
+      end(null, false);
+    } else {
+      refreshQuietly();
+    }
   }
 
-  stop() {
-    this.#stop();
-    this.#fallAsleep();
-    this.#stopped = true;
-    this.#sleep?.end();
-    this.#listeners.clear();
+  function stop() {
+    unwatch();
+    fallAsleep();
+    stopped = true;
+    awaken();
+    listeners.clear();
   }
 
   // What everybody asks for.
 
   /** @param {(event: ClientEvent) => void} listener @returns {() => void} */
-  subscribe(listener) {
-    this.#listeners.add(listener);
-    return () => { this.#listeners.delete(listener); };
+  function subscribe(listener) {
+    listeners.add(listener);
+    return () => { listeners.delete(listener); };
   }
 
   /**
@@ -120,154 +147,122 @@ export class Core {
    * the token of another.
    * @param {TokenRequest & {refused?: Ticket}} [wish] @returns {Promise<Card>}
    */
-  async card({ minTtl = 0, signal, forceGen = 0, refused } = {}) {
+  async function card({ minTtl = 0, signal, forceGen = 0, refused } = {}) {
     signal?.throwIfAborted();
-    const pin = refused?.sid ?? this.#pin;
+    const pin = refused?.sid ?? pinned;
     let renewed = false;
-    this.look();
+    look();
     for (;;) {
-      if (this.#stopped) throw new InnkeeperError('closed', 'this client has been closed');
-      const blocker = this.#change ?? this.#sleep?.promise;
+      if (stopped) throw closed();
+      const blocker = changing ?? asleep;
       if (blocker) {
         await patiently(blocker, signal);
         continue;
       }
-      if (this.session.status === 'signed_out') throw new SignedOutError(this.session.reason);
-      if (pin && this.#pin && pin !== this.#pin) throw new UserChangedError();
-      const card = this.#card;
+      if (state.status === 'signed_out') throw new SignedOutError(state.reason);
+      if (pin && pinned && pin !== pinned) throw new UserChangedError();
+      const card = held;
       const good = card && card.generation > forceGen && card.token !== refused?.token ? card : null;
-      if (good) {
-        const at = now();
-        const rest = left(good, at);
-        if (renewed || (rest > 0 && (rest > minTtl || at.steady - good.since.steady < floor(good.lifetime)))) {
-          if (rest < margin(good.lifetime, this.#share)) this.#refreshQuietly();
-          return good;
-        }
+      const rest = good ? left(good) : 0;
+      if (good && (renewed || (rest > 0 && (rest > minTtl || now().steady - good.since.steady < floor(good.lifetime))))) {
+        if (!renewed && rest < margin(good.lifetime, luck)) refreshQuietly();
+        return good;
       }
       try {
-        await patiently(this.#refresh(), signal);
+        await patiently(refresh(), signal);
         renewed = true;
       } catch (error) {
         if (error === INTERRUPTED) continue;
-        if (error instanceof RefreshUnavailableError && good && left(good, now()) > 0) return good;
+        if (good && error instanceof RefreshUnavailableError && left(good) > 0) return good;
         throw error;
       }
     }
   }
 
-  /** @returns {Promise<Readonly<Snapshot>>} */
-  ready() {
-    return new Promise((resolve) => {
-      const settled = () => {
-        if (this.session.status === 'unknown') return;
-        leave();
-        resolve(this.session);
-      };
-      const leave = this.subscribe(settled);
-      settled();
-    });
+  /** @returns {Promise<Snapshot>} */
+  async function ready() {
+    if (stopped) throw closed();
+    while (state.status === 'unknown') await new Promise((/** @type {(value?: any) => void} */ resolve) => { const leave = subscribe(() => { leave(); resolve(); }); });
+    return state;
   }
 
   /** Looks whether another tab has signed in or out. Synchronous, and cheap: call it often. */
-  look() {
-    const { status } = this.session;
-    if (this.#change || this.#sleep || status === 'unknown') return;
-    const hint = this.#jar.hint();
+  function look() {
+    const { status } = state;
+    if (changing || asleep || status === 'unknown') return;
+    const hint = jar.hint();
     if (status === 'signed_out') {
-      if (hint && hint.text !== this.#acted && !this.#isBuried(hint)) this.#lookCloser();
-    } else if (this.#pinHint) {
-      if (!hint) this.#end('other_tab', false);
-      else if (hint.session !== this.#pinHint) this.#lookCloser(); // never go on as somebody else
+      if (hint && hint.text !== actedOn && !isBuried()) lookCloser();
+    } else if (pinnedHint) {
+      if (!hint) end('other_tab', false);
+      else if (hint.session !== pinnedHint) lookCloser(); // never go on as somebody else
     }
   }
 
-  #lookCloser() {
-    this.#card = null;
-    this.#set({ status: 'unknown', user: null, session: null, reason: null });
-    this.#refreshQuietly();
+  function lookCloser() {
+    held = null;
+    become(UNKNOWN);
+    refreshQuietly();
   }
 
   // Signing in and out.
 
   /**
    * Sends what opens a session: sign-in, sign-up, a change of password.
-   * @param {string} path @param {object} body @param {Card} [bearer] @returns {Promise<Readonly<Snapshot>>}
+   * @param {string} path @param {object} body @param {Card} [bearer] @returns {Promise<Snapshot>}
    */
-  enter(path, body, bearer) {
-    return this.#changing(LOCK_WAIT, async (signal) => {
-      const answer = await this.#ask(path, { delivery: this.#options.delivery, ...body }, signal, bearer);
-      if (!brings(answer)) throw isSilent(answer) ? new RefreshUnavailableError(answer.retryAfter) : new RefusedError(answer);
-      this.#grave.fill();
-      await this.#adopt(answer, true);
-      return this.session;
+  async function enter(path, body, bearer) {
+    return exclusively(LOCK_WAIT, async (signal) => {
+      const answer = await post(path, body, signal, bearer);
+      if (!brings(answer)) throw refusal(answer);
+      grave.erase();
+      await adopt(answer, true);
+      return state;
     });
   }
 
   /** @param {{currentPassword: string, newPassword: string}} change */
-  async changePassword({ currentPassword, newPassword }) {
-    const change = { current_password: currentPassword, new_password: newPassword };
-    const refused = await this.card();
-    try {
-      return await this.enter('/auth/password', change, refused);
-    } catch (error) {
-      if (!(error instanceof RefusedError) || !/^access_token_/.test(error.code)) throw error;
-      return this.enter('/auth/password', change, await this.card({ refused }));
-    }
+  async function changePassword({ currentPassword, newPassword }) {
+    const bearer = await card({ minTtl: Infinity }); // as fresh as can be: there is no second try
+    return enter('/auth/password', { current_password: currentPassword, new_password: newPassword }, bearer);
   }
 
   /** @param {'this' | 'others' | 'everywhere'} scope */
-  async signOut(scope) {
-    this.look();
+  async function signOut(scope) {
     if (scope === 'others') {
-      const refused = await this.card();
-      await this.#changing(LOGOUT_WAIT, async (signal) => this.#told(await this.#ask('/auth/logout', { scope }, signal, refused)));
-      this.#refreshQuietly(refused.generation); // our token carries the old epoch
+      const bearer = await card();
+      told(await post('/auth/logout', { scope }, aborter.signal, bearer));
+      card({ forceGen: bearer.generation }).catch(() => {}); // it carries the old epoch
       return;
     }
-    const bearer = this.#card;
-    const session = this.#pinHint ?? this.#jar.hint()?.session ?? this.#pin;
-    if (session) this.#grave.dig(session, scope);
-    this.#end('user');
-    if (!session) return;
-    const told = await this.#bury(scope, bearer);
-    if (!told && scope !== 'this') throw new RefreshUnavailableError(Math.max(0, this.#notBefore - now().steady));
+    look();
+    const bearer = held;
+    const session = pinnedHint ?? jar.hint()?.session ?? pinned;
+    if (session) grave.write(session);
+    end('user');
+    if (session) await bury(scope, bearer);
   }
 
-  /** Tells the server of a sign-out. False if it did not answer: then the grave is left open for later. @param {string} scope @param {Card | null} [bearer] */
-  async #bury(scope, bearer) {
-    try {
-      await this.#changing(LOGOUT_WAIT, async (signal) => {
-        let answer = await this.#ask('/auth/logout', { scope }, signal, bearer);
-        const hint = this.#jar.hint();
-        if (answer.code === 'refresh_superseded' && hint) {
-          // The jar is behind, and no access token speaks for it: fetch one, for this alone.
-          const { body } = await this.#ask('/auth/refresh', {}, signal, null, hint);
-          answer = await this.#ask('/auth/logout', { scope }, signal, body?.access_token ? { token: body.access_token } : null);
-        }
-        this.#told(answer);
-        this.#grave.fill();
-        this.#jar.forget();
-        this.#acted = this.#jar.hint()?.text ?? null;
-      });
-      return true;
-    } catch {
-      this.#fail(0);
-      this.#schedule();
-      return false;
-    }
+  /** Tells the server of a sign-out. If it does not answer, the grave is left open for later. @param {string} scope @param {Card | null} [bearer] */
+  function bury(scope, bearer) {
+    return exclusively(LOGOUT_WAIT, async (signal) => {
+      told(await post('/auth/logout', { scope }, signal, bearer));
+      grave.erase();
+      jar.forget();
+      actedOn = jar.hint()?.text;
+    }).catch((error) => {
+      fail(0);
+      schedule();
+      if (scope !== 'this') throw error;
+    });
   }
 
-  /** @param {Answer} answer */
-  #told(answer) {
-    if (answer.status !== 204 && !isDead(answer)) throw isSilent(answer) ? new RefreshUnavailableError(answer.retryAfter) : new RefusedError(answer);
-  }
-
-  /** @param {Hint | null} hint */
-  #isBuried(hint) {
-    const buried = this.#grave.read();
-    if (buried && buried.session === hint?.session) return buried;
-    if (buried) this.#grave.fill(); // it dies with its session
-    return null;
+  /** Whether somebody has signed out of the session in the jar and the server has not been told. */
+  function isBuried() {
+    const buried = grave.read();
+    const found = buried && buried === jar.hint()?.session;
+    if (buried && !found) grave.erase(); // it dies with its session
+    return found;
   }
 
   /**
@@ -275,124 +270,105 @@ export class Core {
    * comes last. A refresh never passes this lock; a change that has waited too long for a refresh does.
    * @template T @param {number} wait @param {(signal: AbortSignal) => Promise<T>} work @returns {Promise<T>}
    */
-  #changing(wait, work) {
-    this.#interrupt();
-    this.#channel.post({ type: 'interrupt' });
-    const { signal } = this.#abort;
-    const change = underLock(`innkeeper:${this.#url}:change`, { mode: 'exclusive', wait, signal }, () => work(signal))
-      .catch((error) => { throw error === INTERRUPTED ? new RefreshUnavailableError(0) : error; });
-    const settled = change.then(() => {}, () => {}).then(() => {
-      if (this.#change === settled) this.#change = null;
-      if (this.session.status === 'unknown') this.#refreshQuietly();
-      this.#schedule();
+  function exclusively(wait, work) {
+    if (stopped) throw closed();
+    interrupt();
+    peers.post({ type: 'interrupt' });
+    const { signal } = aborter;
+    const change = underLock(`${name}:change`, 'exclusive', wait, signal, () => work(signal));
+    const settled = change.catch(() => {}).then(() => {
+      if (changing === settled) changing = null;
+      if (state.status === 'unknown') refreshQuietly();
+      schedule();
     });
-    this.#change = settled;
+    changing = settled;
     return change;
   }
 
   // The refresh.
 
   /** However many ask, there is one at a time. @returns {Promise<Card>} */
-  #refresh() {
-    this.#flight ??= this.#persist().finally(() => {
-      this.#flight = null;
-      this.#set({ refreshing: false });
-      this.#schedule();
+  function refresh() {
+    flight ??= persist().finally(() => {
+      flight = null;
+      become({ refreshing: false });
+      schedule();
     });
-    return this.#flight;
+    return flight;
   }
 
-  /** @param {number} [forceGen] */
-  #refreshQuietly(forceGen) {
-    (forceGen ? this.card({ forceGen }) : this.#refresh()).catch(() => {});
-  }
-
-  async #persist() {
-    const epoch = this.#epoch;
-    for (;;) {
-      try {
-        return await this.#try();
-      } catch (error) {
-        // Another tab signs in or out: its lock is before ours, and then we look again.
-        if (error !== INTERRUPTED || epoch !== this.#epoch || this.#sleep || this.#change) throw error;
-      }
-    }
+  function refreshQuietly() {
+    card({ minTtl: Infinity }).catch(() => {});
   }
 
   /** Tries until the server has said yes or no, or not for too long. */
-  async #try() {
-    const { signal } = this.#abort;
-    const stale = this.#card;
-    const wait = this.#notBefore - now().steady;
-    if (this.#sleep || this.#change) throw INTERRUPTED;
-    if (this.#failures && wait > 0 && this.#failedFor === this.#jar.hint()?.text) throw new RefreshUnavailableError(wait);
-    if (navigator.onLine === false) {
-      this.#set({ offline: true });
-      throw this.#fail(0);
-    }
-    this.#set({ refreshing: true, offline: false });
-    /** @type {Memory & {asked?: string}} */
-    const memory = { superseded: 0 };
-    if (!stale) await this.#askPeers(memory, PEERS_AT_BOOT, signal);
-    for (let tries = 1, steps = 0; ; steps++) {
-      const outcome = this.#card !== stale && this.#card ? this.#card : await this.#locked(signal, (held) => this.#attempt(memory, stale, signal, held));
+  async function persist() {
+    const { signal } = aborter;
+    const rest = notBefore - now().steady;
+    if (failures && rest > 0 && failedFor === jar.hint()?.text) throw new RefreshUnavailableError(rest);
+    if (navigator.onLine === false) throw fail(0);
+    become({ refreshing: true });
+    const stale = held;
+    /** @type {Search} */
+    const search = {
+      signal,
+      stale,
+      found: () => (held !== stale && held && left(held) > 0 ? held : null),
+      memory: { superseded: 0 },
+    };
+    if (!stale) await askPeers(search, PEERS_AT_BOOT);
+    for (let tries = 1, end = now().steady + PATIENCE; ; tries++) {
+      const outcome = search.found() ?? await attempt(search);
       if ('token' in outcome) return outcome;
-      if (outcome.to === 'again' && steps < STEPS) {
-        await pause(outcome.after, signal);
-      } else {
-        const failure = this.#fail('retryAfter' in outcome ? outcome.retryAfter : 0);
-        if (++tries > TRIES || failure.retryAfter > PATIENCE) throw failure;
+      let { to, wait } = outcome;
+      if (to === 'fail' || tries > TRIES) {
         // No answer, or none of the server's. Perhaps it has acted, perhaps not: the same key makes asking again safe.
-        await pause(failure.retryAfter, signal);
+        const failure = fail(wait);
+        wait = failure.retryAfter;
+        if (tries > TRIES || now().steady + wait > end) throw failure;
       }
+      await pause(wait, signal);
     }
   }
 
-  /** @template T @param {AbortSignal} signal @param {(held: boolean) => Promise<T>} work */
-  #locked(signal, work) {
-    const name = `innkeeper:${this.#url}`;
-    return underLock(`${name}:change`, { mode: 'shared', wait: LOCK_WAIT, signal, strict: true }, () =>
-      underLock(`${name}:refresh`, { mode: 'exclusive', wait: LOCK_WAIT, signal }, work))
-      .catch((error) => {
-        signal.throwIfAborted();
-        if (error.name === 'AbortError') return /** @type {const} */ ({ to: 'fail', retryAfter: 0 });
-        throw error;
-      });
+  /** One try, under the lock of the refresh and beside nobody's sign-in or sign-out. @param {Search} search @returns {Promise<Card | Step>} */
+  function attempt(search) {
+    const { signal } = search;
+    return underLock(
+      `${name}:change`, 'shared', LOCK_WAIT, signal,
+      () => underLock(`${name}:refresh`, 'exclusive', LOCK_WAIT, signal, (held) => rotate(search, held)),
+      async () => ({ to: 'fail', wait: 0 }), // their lock is never passed
+    );
   }
 
-  /** @param {Memory & {asked?: string}} memory @param {Card | null} stale @param {AbortSignal} signal @param {boolean} held */
-  async #attempt(memory, stale, signal, held) {
-    await this.#jar.load?.();
-    signal.throwIfAborted();
+  /** @param {Search} search @param {boolean} held @returns {Promise<Card | Step>} */
+  async function rotate(search, held) {
+    const { signal, stale, found, memory } = search;
+    await jar.load?.();
     // The lock may have been a long wait: another tab may have done the work.
-    const before = this.#jar.hint();
-    if (!this.#isNew(stale) && before && before.generation > (stale?.generation ?? 0)) await this.#askPeers(memory, PEERS_UNDER_LOCK, signal);
-    if (this.#card && this.#isNew(stale)) return this.#card;
+    if (!found() && (jar.hint()?.generation ?? 0) > (stale?.generation ?? 0)) await askPeers(search, PEERS_UNDER_LOCK);
+    const card = found();
+    if (card) return card;
 
     // Where cookies are blocked there is no hint, and the session is known by its own name.
-    const hint = this.#jar.hint() ?? (stale && !stale.hint ? { session: stale.sid, generation: stale.generation, text: '' } : null);
-    if (!hint) throw this.#end('other_tab', false); // no request needed to know
-    const answer = await this.#ask('/auth/refresh', {}, signal, null, hint, memory.named);
-    const next = step(answer, memory, { moved: (this.#jar.hint()?.text ?? '') !== hint.text, held });
-    if (next.to === 'adopt') return this.#adopt(answer, false);
+    const hint = jar.hint() ?? (stale && !stale.hint ? { session: stale.sid, generation: stale.generation, text: '' } : null);
+    if (!hint) throw end('other_tab', false); // no request needed to know
+    const answer = await post('/auth/refresh', {}, signal, null, hint, memory.named);
+    const next = step(answer, memory, { moved: (jar.hint()?.text ?? '') !== hint.text, held });
+    if (next.to === 'adopt') return adopt(answer, false);
     if (next.to !== 'end') return next;
-    if (next.logout) await this.#ask('/auth/logout', { scope: 'this' }, signal);
-    throw this.#end(answer.code === 'refresh_token_missing' && stale && !stale.kept ? 'cookies_blocked' : next.reason);
-  }
-
-  /** @param {Card | null} stale */
-  #isNew(stale) {
-    return this.#card !== stale && this.#card && left(this.#card, now()) > 0;
+    if (next.logout) await post('/auth/logout', { scope: 'this' }, signal);
+    throw end(answer.code === 'refresh_token_missing' && stale && !stale.kept ? 'cookies_blocked' : next.reason ?? null);
   }
 
   /** Notes that there was no answer. @param {number} retryAfter @returns {RefreshUnavailableError} */
-  #fail(retryAfter) {
-    const wait = Math.max(retryAfter, backoff(this.#failures++, Math.random()));
+  function fail(retryAfter) {
+    const wait = Math.max(retryAfter, backoff(failures++, Math.random()));
     const { steady } = now();
-    this.#failedFor = this.#jar.hint()?.text;
-    this.#notBefore = steady + wait;
-    this.#silence = steady + retryAfter;
-    if (this.session.status !== 'signed_out') this.#set({ degraded: true });
+    failedFor = jar.hint()?.text;
+    notBefore = steady + wait;
+    silence = steady + retryAfter;
+    if (state.status !== 'signed_out') become({ degraded: true, offline: navigator.onLine === false }, [state.degraded ? 'state' : 'degraded']);
     return new RefreshUnavailableError(wait);
   }
 
@@ -400,84 +376,83 @@ export class Core {
    * @param {string} path @param {object} body @param {AbortSignal} signal @param {{token: string} | null} [bearer]
    * @param {Hint} [hint] of the token that is to be rotated @param {number} [generation] if the hint is known to be wrong
    */
-  async #ask(path, body, signal, bearer, hint, generation = hint?.generation) {
+  async function post(path, body, signal, bearer, hint, generation = hint?.generation) {
     /** @type {Record<string, string>} */
     const headers = {};
     if (bearer) headers.Authorization = `Bearer ${bearer.token}`;
     if (hint && generation) headers['Idempotency-Key'] = `"${await idempotencyKey(hint.session, generation)}";generation=${generation}`;
     signal.throwIfAborted();
-    const native = this.#options.delivery === 'body';
-    const secret = /refresh|logout/.test(path) ? this.#jar.secret() : {};
-    return ask(this.#send, this.#url + path, { body: { ...body, ...secret }, headers, signal, credentials: native ? 'omit' : 'include' });
+    return ask(send, url + path, body, headers, signal);
   }
 
   // What becomes of it.
 
   /** Takes the tokens of an answer over. @param {Answer} answer @param {boolean} entered by a sign-in, not by a refresh */
-  async #adopt({ body, since }, entered) {
-    const epoch = this.#epoch;
-    await this.#jar.keep(body);
-    if (epoch !== this.#epoch) throw INTERRUPTED;
-    const hint = this.#jar.hint();
+  async function adopt({ body, since }, entered) {
+    const began = epoch;
+    await jar.keep(body);
+    if (began !== epoch) throw INTERRUPTED;
+    const hint = jar.hint();
     /** @type {Card} */
     const card = {
       token: body.access_token, sid: body.session.id, generation: body.session.generation, expiresAt: body.session.expires_at,
-      lifetime: body.expires_in * 1000, since, user: body.user, hint: hint?.session ?? null, kept: !entered || (this.#jar.readable && !!hint),
+      lifetime: body.expires_in * 1000, since, user: body.user, hint: hint?.session ?? null, kept: !entered || (jar.readable && !!hint),
     };
-    if (newer(card, this.#card, now())) {
-      this.#hold(card);
-      if (this.#options.shareTokens !== false) this.#channel.post({ type: 'token', card, age: now().steady - since.steady });
+    if (newer(card, held)) {
+      hold(card);
+      share(card);
     }
-    return /** @type {Card} */ (this.#card);
+    return /** @type {Card} */ (held);
   }
 
   /** @param {Card} card */
-  #hold(card) {
+  function hold(card) {
     const { sid, generation, expiresAt } = card;
-    const { status, degraded } = this.session;
+    const { status, degraded, refreshing, user } = state;
     /** @type {EventType[]} */
-    const events = [this.#pin && this.#pin !== sid ? 'user_changed' : status === 'signed_in' ? 'refreshed' : 'signed_in'];
+    const events = [pinned && pinned !== sid ? 'user_changed' : status === 'signed_in' ? 'refreshed' : 'signed_in'];
     if (degraded) events.push('recovered');
-    this.#card = card;
-    this.#pin = sid;
-    this.#pinHint = card.hint;
-    this.#failures = 0;
-    this.#acted = this.#jar.hint()?.text ?? null;
-    const { user } = this.session;
-    this.#set({
-      status: 'signed_in', reason: null, degraded: false, offline: false,
-      user: user && JSON.stringify(user) === JSON.stringify(card.user) ? user : card.user,
+    held = card;
+    pinned = sid;
+    pinnedHint = card.hint;
+    failures = 0;
+    actedOn = jar.hint()?.text;
+    become({
+      ...UNKNOWN,
+      refreshing,
+      status: 'signed_in',
+      user: JSON.stringify(user) === JSON.stringify(card.user) ? user : card.user, // the same object while nothing has changed
       session: Object.freeze({ id: sid, generation, expiresAt }),
     }, events);
-    this.#heard?.();
-    this.#schedule();
+    heard?.();
+    schedule();
   }
 
   /** The session is over, here and at once. @param {Reason} reason @param {boolean} [tell] the other tabs */
-  #end(reason, tell = true) {
-    const { status } = this.session;
-    const sid = this.#pin;
-    const hint = this.#jar.hint();
-    const named = this.#pinHint ?? hint?.session ?? null;
-    if (sid) this.#ended = sid;
-    this.#card = this.#pin = this.#pinHint = null;
-    this.#failures = 0;
-    this.#acted = hint?.text ?? null;
-    this.#epoch++;
-    this.#interrupt();
+  function end(reason, tell = true) {
+    const { status } = state;
+    const sid = pinned;
+    const hint = jar.hint();
+    const named = pinnedHint ?? hint?.session ?? null;
+    if (sid) lastEnded = sid;
+    held = pinned = pinnedHint = null;
+    failures = 0;
+    actedOn = hint?.text;
+    epoch++;
+    interrupt();
     if (status !== 'signed_out') {
       /** @type {EventType[]} */
       const events = reason || sid ? ['signed_out'] : ['state'];
       if (reason === 'theft') events.unshift('theft_detected');
-      this.#set({ status: 'signed_out', user: null, session: null, reason, degraded: false, refreshing: false }, events);
-      if (tell) this.#channel.post({ type: 'out', sid, hint: named, reason: reason === 'user' ? 'other_tab' : reason });
+      become({ ...UNKNOWN, status: 'signed_out', reason }, events);
+      if (tell) peers.post({ type: 'out', sid, hint: named, reason: reason === 'user' ? 'other_tab' : reason });
     }
-    return new SignedOutError(this.session.reason);
+    return new SignedOutError(state.reason);
   }
 
-  #interrupt() {
-    this.#abort.abort(INTERRUPTED);
-    this.#abort = new AbortController();
+  function interrupt() {
+    aborter.abort(INTERRUPTED);
+    aborter = new AbortController();
   }
 
   /**
@@ -485,117 +460,123 @@ export class Core {
    * middle of ours.
    * @param {Partial<Snapshot>} change @param {EventType[]} [events]
    */
-  #set(change, events = ['state']) {
-    const before = this.session;
+  function become(change, events = ['state']) {
+    const before = state;
     const names = /** @type {(keyof Snapshot)[]} */ (Object.keys(change));
     if (names.every((name) => before[name] === change[name])) return;
-    if (change.degraded && !before.degraded) events = ['degraded'];
     const session = Object.freeze({ ...before, ...change });
-    this.session = session;
+    state = session;
     for (const type of events) {
-      const { reason } = session;
-      queueMicrotask(() => {
-        for (const listener of this.#listeners) {
-          try {
-            listener({ type, session, ...(reason && { reason }) });
-          } catch (error) {
-            reportError(error); // theirs, and nobody else's
-          }
-        }
-      });
+      // Each listener in a microtask of its own: what one of them throws is reported, and is nobody else's.
+      queueMicrotask(() => listeners.forEach((listener) => queueMicrotask(() => listener({ type, session, reason: session.reason }))));
     }
   }
 
   // The other tabs.
 
-  /** @param {Memory & {asked?: string}} memory @param {number} time @param {AbortSignal} signal */
-  async #askPeers(memory, time, signal) {
-    const hint = this.#jar.hint();
-    if (!hint || hint.text === memory.asked || this.#options.shareTokens === false) return;
-    memory.asked = hint.text;
-    if (!this.#channel.post({ type: 'ask', hint: hint.session, generation: this.#card?.generation ?? 0 })) return;
-    await patiently(Promise.race([pause(time), new Promise((/** @type {(value?: any) => void} */ resolve) => { this.#heard = resolve; })]), signal);
+  /** @param {Search} search @param {number} time */
+  async function askPeers(search, time) {
+    const hint = jar.hint();
+    if (!hint || hint.text === search.asked || !shareTokens) return;
+    search.asked = hint.text;
+    if (!peers.post({ type: 'ask', hint: hint.session, generation: held?.generation ?? 0 })) return;
+    await new Promise((/** @type {(value?: any) => void} */ resolve) => {
+      heard = resolve;
+      setTimeout(resolve, time);
+    });
+    search.signal.throwIfAborted();
+  }
+
+  /** @param {Card} card */
+  function share(card) {
+    if (shareTokens) peers.post({ type: 'token', card, age: now().steady - card.since.steady });
   }
 
   /** @param {Message} message */
-  #hear(message) {
-    const card = this.#card;
-    const hint = this.#jar.hint();
+  function hear(message) {
+    const card = held;
+    const hint = jar.hint();
     if (message.type === 'interrupt') {
-      if (!this.#change) this.#interrupt();
+      if (!changing) interrupt();
     } else if (message.type === 'out') {
-      const mine = this.#pin ? message.sid === this.#pin : this.session.status === 'unknown' && !!hint && message.hint === hint.session;
-      if (mine && !this.#change) this.#end(message.reason, false);
-    } else if (this.#options.shareTokens === false) {
+      const mine = pinned ? message.sid === pinned : state.status === 'unknown' && !!hint && message.hint === hint.session;
+      if (mine && !changing) end(message.reason, false);
+    } else if (!shareTokens) {
       // Tokens stay in their tab.
     } else if (message.type === 'ask') {
-      const at = now();
-      if (card && card.hint === message.hint && card.generation > message.generation && left(card, at) > 0) {
-        this.#channel.post({ type: 'token', card, age: at.steady - card.since.steady });
-      }
-    } else {
-      this.#offered(message.card, message.age, hint);
+      if (card && card.hint === message.hint && card.generation > message.generation && left(card) > 0) share(card);
+    } else if (message.type === 'token') {
+      offer(message.card, message.age, hint);
     }
   }
 
   /** A token from another tab. @param {Card} offered @param {number} age @param {Hint | null} hint */
-  #offered(offered, age, hint) {
+  function offer(offered, age, hint) {
     const at = now();
     // The message may have lain about while this tab was frozen; the monotonic clocks of two tabs have nothing in common.
     const steady = at.steady - Math.max(age, at.wall - offered.since.wall);
     const card = { ...offered, since: { steady, wall: offered.since.wall } };
-    const mine = hint ? hint.session === card.hint : card.sid === this.#pin;
-    if (mine && !this.#change && card.sid !== this.#ended && !this.#isBuried(hint) && left(card, at) > 0 && newer(card, this.#card, at)) this.#hold(card);
+    const mine = hint ? hint.session === card.hint : card.sid === pinned;
+    if (mine && !changing && card.sid !== lastEnded && !isBuried() && left(card) > 0 && newer(card, held)) hold(card);
   }
 
   // Time, and the page.
 
-  /** Sets the one timer. It is a hint: every use of a token looks at its age. @param {number} [least] */
-  #schedule(least = 100) {
-    clearTimeout(this.#timer);
-    if (this.#sleep || this.#change || isHidden()) return;
-    const { status, degraded } = this.session;
-    const at = now();
-    const card = this.#card;
-    let due = Infinity;
-    if (status === 'signed_out' ? this.#grave.read() : !card || degraded) due = this.#failures ? this.#notBefore - at.steady : 0;
-    else if (card) due = Math.max(left(card, at) - margin(card.lifetime, this.#share), floor(card.lifetime) - at.steady + card.since.steady);
-    if (due < Infinity) this.#timer = setTimeout(() => this.#check(), Math.min(Math.max(due, least), LONGEST_TIMER));
+  /** Milliseconds until there is something to do by itself. */
+  function due() {
+    const { status, degraded } = state;
+    const { steady } = now();
+    const card = held;
+    if (status === 'signed_out' && !grave.read()) return Infinity;
+    return card && !degraded
+      ? Math.max(left(card) - margin(card.lifetime, luck), floor(card.lifetime) - steady + card.since.steady)
+      : failures && notBefore - steady;
+  }
+
+  /** Sets the one timer. It is a hint: every use of a token looks at its age. */
+  function schedule() {
+    clearTimeout(timer);
+    if (asleep || changing || isHidden()) return;
+    timer = setTimeout(() => check(), Math.min(Math.max(due(), 100), LONGEST_TIMER));
   }
 
   /** Looks at the age of things. @param {boolean} [hopeful] something has changed for the better, perhaps: one try at once */
-  #check(hopeful) {
-    if (hopeful) this.#notBefore = this.#silence;
-    this.#set({ offline: navigator.onLine === false });
-    this.look();
-    const buried = this.session.status === 'signed_out' && !this.#change && this.#isBuried(this.#jar.hint());
-    const card = this.#card;
-    if (buried) this.#bury(buried.scope);
-    else if (this.session.status !== 'signed_out' && (!card || this.session.degraded || left(card, now()) < margin(card.lifetime, this.#share))) this.#refreshQuietly();
-    else this.#schedule();
+  function check(hopeful) {
+    if (hopeful) notBefore = silence;
+    become({ offline: navigator.onLine === false });
+    look();
+    if (due() > 0 || changing || (isHidden() && !hopeful)) return schedule();
+    if (state.status !== 'signed_out') refreshQuietly();
+    else if (isBuried()) bury('this');
   }
 
-  #fallAsleep() {
-    if (this.#sleep) return;
-    let end = () => {};
-    this.#sleep = { promise: new Promise((resolve) => { end = resolve; }), end };
-    clearTimeout(this.#timer);
+  function fallAsleep() {
+    asleep ??= new Promise((resolve) => { awaken = resolve; });
+    schedule();
     // A page that is left must not have a late answer overwrite the cookie of its successor.
-    this.#interrupt();
-    this.#channel.close();
+    interrupt();
+    peers.close();
   }
 
-  /** @param {boolean} fromCache */
-  #wake(fromCache) {
-    const { end } = this.#sleep ?? {};
-    if (!end) return;
-    this.#sleep = null;
-    this.#channel.open();
-    if (fromCache) {
-      this.look(); // before anything of the page can use what may be over
-      if (this.#jar.hint()?.text !== this.#acted) this.#card = null;
+  /** @param {PageTransitionEvent} event */
+  function wake({ persisted }) {
+    asleep = null;
+    peers.open();
+    if (persisted) {
+      look(); // before anything of the page can use what may be over
+      if (jar.hint()?.text !== actedOn) held = null;
     }
-    end();
-    this.#check();
+    awaken();
+    schedule();
   }
+
+  return { start, stop, subscribe, card, ready, look, enter, changePassword, signOut, state: () => state, users: 0 };
+}
+
+/** Why the server did not do what it was asked. @param {Answer} answer */
+const refusal = (answer) => (isSilent(answer) ? new RefreshUnavailableError(answer.retryAfter) : new RefusedError(answer));
+
+/** Throws unless the session has ended, now or before. @param {Answer} answer */
+function told(answer) {
+  if (answer.status !== 204 && !isDead(answer)) throw refusal(answer);
 }

@@ -12,37 +12,28 @@ const TIMEOUT = 8_000; // less than anybody waits for the lock
  * aborted: then whatever the server has said is nobody's.
  *
  * No keepalive: with it a late answer would set its cookie although the request was given up.
- * @param {typeof fetch} send
- * @param {string} url
- * @param {{body: object, headers?: Record<string, string>, signal: AbortSignal, credentials: RequestCredentials}} what
+ * @param {typeof fetch} send @param {string} url @param {object} body @param {Record<string, string>} headers @param {AbortSignal} signal
  * @returns {Promise<Answer>}
  */
-export async function ask(send, url, { body, headers, signal, credentials }) {
-  const since = now();
-  const bounded = deadline(TIMEOUT, signal);
+export async function ask(send, url, body, headers, signal) {
   /** @type {Answer} */
-  let answer = { status: 0, body: null, code: undefined, retryAfter: 0, since };
+  const answer = { status: 0, body: null, code: undefined, retryAfter: 0, since: now() };
   try {
     const response = await send(url, {
       method: 'POST',
       headers: { 'Content-Type': 'application/json', ...headers }, // no form can send this type: it is what keeps other sites out
       body: JSON.stringify(body),
-      credentials,
+      credentials: 'include',
       cache: 'no-store',
       redirect: 'error', // no redirect is ever meant
       referrerPolicy: 'no-referrer',
-      signal: bounded.signal,
+      signal: deadline(TIMEOUT, signal),
     });
-    const { status, headers: said } = response;
-    // Half a body is no answer; a whole one that is no JSON is an answer of somebody else's.
-    const json = status === 204 ? null : await response.json().catch((error) => {
-      if (!(error instanceof SyntaxError)) throw error;
-      return null;
-    });
-    answer = { status, body: json, code: json?.code, retryAfter: retryAfter(said.get('Retry-After'), said.get('Date')), since };
-  } catch { /* no answer, or half of one */ } finally {
-    bounded.done();
-  }
+    answer.status = response.status;
+    answer.retryAfter = retryAfter(response.headers.get('Retry-After'), response.headers.get('Date'));
+    answer.body = await response.json(); // whatever is no JSON, or half of it, is no word of the server's
+    answer.code = answer.body?.code;
+  } catch { /* no answer, or not all of one */ }
   signal.throwIfAborted();
   return answer;
 }

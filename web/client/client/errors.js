@@ -12,7 +12,6 @@ export class InnkeeperError extends Error {
     super(message);
     /** Stable: branch on this. */
     this.code = code;
-    this.name = 'InnkeeperError';
   }
 }
 
@@ -30,7 +29,7 @@ export class SignedOutError extends InnkeeperError {
 export class RefreshUnavailableError extends InnkeeperError {
   /** @param {number} retryAfter */
   constructor(retryAfter) {
-    super('refresh_unavailable', 'the server does not answer; the session is as it was');
+    super('refresh_unavailable', 'no answer: try again later');
     /** Milliseconds after which trying again makes sense. */
     this.retryAfter = retryAfter;
   }
@@ -53,6 +52,6 @@ export class RefusedError extends InnkeeperError {
 /** Somebody else has signed in meanwhile. The request was made by the one before and is not sent for the one after. */
 export class UserChangedError extends InnkeeperError {
   constructor() {
-    super('user_changed', 'somebody else has signed in meanwhile');
+    super('user_changed', 'somebody else has signed in');
   }
 }

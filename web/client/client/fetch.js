@@ -28,7 +28,7 @@ export const fetchWith = (send, ticket, onAny401) => async (input, init = {}) =>
   const response = await send(bear(first, shown));
   if (response.status !== 401 || innkeeper?.replay === false) return response;
   if (!onAny401 && !asksForRenewal(response.headers.get('WWW-Authenticate'))) return response;
-  if (streams) return Object.defineProperty(response, 'reason', { value: 'body_not_replayable' });
+  if (streams) return Object.assign(response, { reason: 'body_not_replayable' });
   response.body?.cancel().catch(() => {});
   const next = await ticket(url, { signal, refused: shown });
   return send(next ? bear(new Request(spare, rest), next) : new Request(spare, rest));

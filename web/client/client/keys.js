@@ -7,6 +7,8 @@
 // browser, which neither cookies nor localStorage do. They are not secret in the
 // way that tokens are: without the refresh token a key opens nothing.
 
+import { pause } from './lock.js';
+
 const STORE = 'idempotency-keys';
 const KEPT = 3; // generations
 const PATIENCE = 2_000; // a database that does not answer must not keep anybody from refreshing
@@ -23,10 +25,12 @@ export function idempotencyKey(session, generation) {
   const name = `${session}.${generation}`;
   let key = known.get(name);
   if (!key) {
-    const fresh = randomKey(); // the same, whether the database keeps it now, late or never
-    key = getOrCreate(session, generation, fresh).catch(() => fresh);
+    // 128 random bits, the same ones whether the database keeps them now, late or never.
+    const fresh = crypto.getRandomValues(new Uint32Array(4)).join('-');
+    const kept = getOrCreate(session, generation, fresh).catch(() => fresh);
+    key = Promise.race([kept, pause(PATIENCE).then(() => fresh)]);
+    if (known.size > KEPT) known.clear();
     known.set(name, key);
-    for (const oldest of known.keys()) if (known.size > KEPT) known.delete(oldest);
   }
   return key;
 }
@@ -35,38 +39,33 @@ export function idempotencyKey(session, generation) {
  * Get and create are one transaction, so that all tabs use the same key without asking each other.
  * @param {string} session @param {number} generation @param {string} fresh @returns {Promise<string>}
  */
-function getOrCreate(session, generation, fresh) {
-  return new Promise((resolve, reject) => {
-    setTimeout(reject, PATIENCE);
-    const opening = indexedDB.open('innkeeper', 1);
-    opening.onupgradeneeded = () => opening.result.createObjectStore(STORE);
-    opening.onerror = opening.onblocked = reject;
-    opening.onsuccess = () => {
-      const database = opening.result;
-      database.onversionchange = () => database.close();
-      try {
-        const transaction = database.transaction(STORE, 'readwrite', { durability: 'strict' });
-        const keys = transaction.objectStore(STORE);
-        const reading = keys.get([session, generation]);
-        let key = fresh;
-        reading.onsuccess = () => {
-          key = reading.result ?? fresh;
-          if (reading.result) return;
-          keys.put(fresh, [session, generation]);
-          keys.delete(IDBKeyRange.bound([session], [session, generation - KEPT]));
-        };
-        transaction.oncomplete = () => { database.close(); resolve(key); };
-        transaction.onabort = () => { database.close(); reject(transaction.error); };
-      } catch (error) {
-        database.close();
-        reject(error);
-      }
-    };
-  });
+async function getOrCreate(session, generation, fresh) {
+  const opening = indexedDB.open('innkeeper', 1);
+  opening.onupgradeneeded = () => opening.result.createObjectStore(STORE);
+  const database = await result(opening);
+  try {
+    const transaction = database.transaction(STORE, 'readwrite', { durability: 'strict' });
+    const written = new Promise((resolve, reject) => {
+      transaction.oncomplete = resolve;
+      transaction.onabort = reject;
+    });
+    const keys = transaction.objectStore(STORE);
+    const found = await result(keys.get([session, generation]));
+    if (!found) {
+      keys.put(fresh, [session, generation]);
+      keys.delete(IDBKeyRange.bound([session], [session, generation - KEPT]));
+    }
+    await written;
+    return found ?? fresh;
+  } finally {
+    database.close();
+  }
 }
 
-/** 128 random bits, as 22 characters of base64url. */
-function randomKey() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return btoa(String.fromCharCode(...bytes)).replace(/\+/g, '-').replace(/\//g, '_').replace(/=/g, '');
+/** @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
+function result(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = reject;
+  });
 }

@@ -3,55 +3,41 @@
 // runs under it, and where it is missing or slow, work goes on without.
 
 /**
- * An abort signal that also ends after some time, and what disposes of it.
- * AbortSignal.any would do, but not in Safari before 17.4.
+ * A signal that aborts with another one, and after some time. AbortSignal.any would do, but not in Safari before 17.4.
  * @param {number} time milliseconds @param {AbortSignal} signal
  */
 export function deadline(time, signal) {
   const controller = new AbortController();
   const end = () => controller.abort(signal.reason);
-  const timer = setTimeout(end, time);
   if (signal.aborted) end();
-  signal.addEventListener('abort', end);
-  return {
-    signal: controller.signal,
-    done() {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', end);
-    },
-  };
+  setTimeout(end, time);
+  signal.addEventListener('abort', end, { signal: controller.signal });
+  return controller.signal;
 }
 
 /**
- * Runs work under a lock.
+ * Runs work under a lock, or `otherwise` if it is not granted in time or at all. Both are told whether it is held.
  * @template T
  * @param {string} name
- * @param {object} how
- * @param {LockMode} how.mode
- * @param {number} how.wait milliseconds to wait for the lock
- * @param {AbortSignal} how.signal ends the wait
- * @param {boolean} [how.strict] fail if the lock is not granted in time, instead of going on without
- * @param {(held: boolean) => Promise<T>} work is told whether the lock is held
+ * @param {LockMode} mode
+ * @param {number} wait milliseconds to wait for the lock
+ * @param {AbortSignal} signal ends the wait
+ * @param {(held: boolean) => Promise<T>} work
+ * @param {(held: boolean) => Promise<T>} [otherwise]
  * @returns {Promise<T>}
  */
-export async function underLock(name, { mode, wait, signal, strict }, work) {
-  const { locks } = navigator;
-  if (!locks) return work(false); // not a secure context
-  const waiting = deadline(wait, signal);
+export async function underLock(name, mode, wait, signal, work, otherwise = work) {
+  if (!navigator.locks) return work(false); // not a secure context
   let granted = false;
   try {
-    return await locks.request(name, { mode, signal: waiting.signal }, () => {
+    return await navigator.locks.request(name, { mode, signal: deadline(wait, signal) }, () => {
       granted = true;
-      waiting.done();
       return work(true);
     });
   } catch (error) {
     if (granted) throw error;
     signal.throwIfAborted();
-    if (strict && waiting.signal.aborted) throw error;
-    return work(false);
-  } finally {
-    waiting.done();
+    return otherwise(false);
   }
 }
 

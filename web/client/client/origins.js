@@ -13,4 +13,4 @@ export function allowing(entries, base) {
 }
 
 /** @param {URL} url */
-const isSecure = ({ protocol, hostname }) => protocol === 'https:' || /^(localhost|.+\.localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
+const isSecure = ({ protocol, hostname }) => protocol === 'https:' || /^((.+\.)?localhost|127\.[\d.]+|\[::1])$/.test(hostname);

@@ -4,37 +4,29 @@
 const DEBOUNCE = 1_000;
 
 /**
- * @param {{sleep: () => void, wake: (fromCache: boolean) => void, check: (hopeful: boolean) => void, quiet: () => void}} on
- *   sleep: the page is left, perhaps for good. wake: it is shown again. check: look at the age of things, at most once a
- *   second; hopeful if the network or the user is back. quiet: nobody is looking.
+ * @param {() => void} sleep the page is left, perhaps for good
+ * @param {(event: any) => void} wake it is shown again
+ * @param {(hopeful: boolean) => void} check look at the age of things: at most once a second, hopeful if the network or the user is back
  * @returns {() => void} stops watching
  */
-export function watchPage({ sleep, wake, check, quiet }) {
+export function watchPage(sleep, wake, check) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
   let hopeful = false;
   const soon = (/** @type {Event} */ { type }) => {
-    const online = type === 'online';
-    if (isHidden() && !online) return quiet();
-    hopeful ||= online || type === 'visibilitychange';
+    hopeful ||= type === 'online' || (type === 'visibilitychange' && !isHidden());
     timer ??= setTimeout(() => {
-      timer = undefined;
       check(hopeful);
       hopeful = false;
+      timer = undefined;
     }, DEBOUNCE);
   };
   const stop = new AbortController();
-  const listen = (/** @type {EventTarget} */ target, /** @type {string} */ types, /** @type {(event: any) => void} */ listener) => {
-    for (const type of types.split(' ')) target.addEventListener(type, listener, { signal: stop.signal });
-  };
-  listen(document, 'visibilitychange resume', soon);
-  listen(window, 'focus online offline', soon);
-  listen(window, 'pagehide', sleep);
-  listen(window, 'pageshow', ({ persisted }) => wake(persisted));
-  return () => {
-    stop.abort();
-    clearTimeout(timer);
-  };
+  for (const type of ['visibilitychange', 'resume', 'focus', 'online', 'offline', 'pagehide', 'pageshow']) {
+    // In the capture phase the window hears what is said to the document, too.
+    addEventListener(type, type === 'pagehide' ? sleep : type === 'pageshow' ? wake : soon, { signal: stop.signal, capture: true });
+  }
+  return () => stop.abort();
 }
 
 /** Whether nobody is looking. */

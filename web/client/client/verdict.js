@@ -10,22 +10,19 @@
 const DEAD = /^(refresh_token_(missing|invalid|expired|reused)|session_ended|invalid_grant)$/;
 
 /** Whether the answer brings tokens. @param {Answer} answer */
-export const brings = ({ status, body }) => status >= 200 && status < 300 && !!body && typeof body.access_token === 'string'
-  && body.expires_in > 0 && typeof body.session?.id === 'string' && body.session.generation > 0 && typeof body.user?.id === 'string';
+export const brings = ({ status, body }) => (status === 200 || status === 201) && body?.expires_in > 0
+  && !!(body.access_token && body.session?.id && body.session.generation && body.user);
 
 /** Whether the answer says that the session is over. @param {Answer} answer */
 export const isDead = ({ status, code }) => (status === 401 || status === 400) && DEAD.test(code ?? '');
 
-/** Whether the server has said anything at all about what was asked of it. @param {Answer} answer */
-export const isSilent = ({ status, body }) => !status || status === 408 || status === 425 || status >= 500 || typeof body?.code !== 'string';
+/** Whether the server itself has said nothing about what was asked: a proxy or a portal has, or nobody. @param {Answer} answer */
+export const isSilent = ({ status, body }) => status >= 500 || !body?.code;
 
 /** Why the session is over, in the client's words. @param {Answer} answer @returns {Reason} */
-export function reasonOf({ code, body }) {
-  const reason = body?.reason;
-  if (code === 'refresh_token_reused' || reason === 'reuse') return 'theft';
-  return code === 'refresh_token_expired' || reason === 'expired' ? 'expired'
-    : code === 'refresh_token_missing' ? 'other_tab' : 'revoked';
-}
+export const reasonOf = ({ code, body: { reason } }) => (/reuse/.test(code + reason) ? 'theft'
+  : /expired/.test(code + reason) ? 'expired'
+    : code === 'refresh_token_missing' ? 'other_tab' : 'revoked');
 
 /**
  * What a refresh remembers from one try to the next.
@@ -38,7 +35,7 @@ export function reasonOf({ code, body }) {
 /**
  * What to do next: take the tokens, try again after a while, end the session (and, if told so, for whoever else has a
  * copy of the jar as well), or give up for now.
- * @typedef {{to: 'adopt'} | {to: 'again', after: number} | {to: 'end', reason: Reason, logout: boolean} | {to: 'fail', retryAfter: number}} Step
+ * @typedef {{to: 'adopt' | 'again' | 'end' | 'fail', wait: number, reason?: Reason, logout?: boolean}} Step
  */
 
 /**
@@ -49,26 +46,26 @@ export function reasonOf({ code, body }) {
  * @returns {Step}
  */
 export function step(answer, memory, { moved, held }) {
-  if (brings(answer)) return { to: 'adopt' };
-  const { status, code, body } = answer;
-  if (status === 409 && code === 'refresh_generation_mismatch' && body.generation > 0 && memory.named !== body.generation) {
+  if (brings(answer)) return { to: 'adopt', wait: 0 };
+  const { code, body, retryAfter: wait } = answer;
+  if (code === 'refresh_generation_mismatch' && memory.named !== body.generation) {
     // The hint was wrong about the jar. Nothing was consumed: send the key of the generation that it holds.
     memory.named = body.generation;
-    return { to: 'again', after: 0 };
+    return { to: 'again', wait: 0 };
   }
-  if (status === 409 && code === 'refresh_superseded') {
+  if (code === 'refresh_superseded') {
     delete memory.named;
-    if (memory.superseded++ && !moved) return { to: 'end', reason: 'superseded', logout: true };
-    return { to: 'again', after: held ? 0 : 10_000 };
+    if (memory.superseded++ && !moved) return { to: 'end', wait: 0, reason: 'superseded', logout: true };
+    return { to: 'again', wait: held ? 0 : 10_000 };
   }
   if (isDead(answer)) {
-    if (!moved || memory.looked) return { to: 'end', reason: reasonOf(answer), logout: false };
+    if (!moved || memory.looked) return { to: 'end', wait: 0, reason: reasonOf(answer) };
     // Another tab has signed in or refreshed meanwhile: what was refused is not what the jar holds now.
     memory.looked = true;
     delete memory.named;
-    return { to: 'again', after: 0 };
+    return { to: 'again', wait: 0 };
   }
-  return { to: 'fail', retryAfter: answer.retryAfter };
+  return { to: 'fail', wait };
 }
 
 /**
@@ -76,7 +73,7 @@ export function step(answer, memory, { moved, held }) {
  * section 3.1), whatever challenges of other schemes stand beside it. Not insufficient_scope, and not a step-up.
  * @param {string | null} header
  */
-export function asksForRenewal(header) {
-  const bearer = /(?:^|,)\s*Bearer\s+((?:[\w-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s",]+)\s*,?\s*)*)/i.exec(header ?? '');
-  return !!bearer && /(?:^|[\s,])error\s*=\s*"?invalid_token(?:["\s,]|$)/i.test(bearer[1]);
-}
+export const asksForRenewal = (header) => RENEWAL.test(header ?? '');
+
+// "Bearer", then parameters, of which quoted ones may hold anything, up to the next scheme: a comma, a word, a space and another word.
+const RENEWAL = /(^|,)\s*Bearer\s+(([^",]|"([^"\\]|\\.)*")+,(?!\s*\w+\s+\w))*\s*error\s*=\s*"?invalid_token\b/i;
