@@ -12,7 +12,7 @@ import (
 )
 
 // references are what a page or a module loads.
-var references = regexp.MustCompile(`(?:src|href)="(/[^"#]*)"|from '\./([^']+)'`)
+var references = regexp.MustCompile(`(?:src|href)="(/[^"#]*)"|from '\./([^']+)'|from '(/[^']+)'`)
 
 var wantTypes = map[string]string{
 	".html": "text/html; charset=utf-8",
@@ -37,11 +37,12 @@ func TestPage(t *testing.T) {
 	}
 
 	seen := map[string]bool{"/": true}
-	for queue := []string{index.text}; len(queue) > 0; queue = queue[1:] {
-		for _, match := range references.FindAllStringSubmatch(queue[0], -1) {
-			url := match[1]
+	type loaded struct{ url, text string }
+	for queue := []loaded{{"/", index.text}}; len(queue) > 0; queue = queue[1:] {
+		for _, match := range references.FindAllStringSubmatch(queue[0].text, -1) {
+			url := match[1] + match[3]
 			if match[2] != "" {
-				url = "/" + match[2]
+				url = path.Join(path.Dir(queue[0].url), match[2])
 			}
 			if seen[url] {
 				continue
@@ -51,7 +52,7 @@ func TestPage(t *testing.T) {
 			if want, static := wantTypes[path.Ext(url)]; a.status != 200 || static && a.header.Get("Content-Type") != want {
 				t.Errorf("%s: %d %s", url, a.status, a.header.Get("Content-Type"))
 			}
-			queue = append(queue, a.text)
+			queue = append(queue, loaded{url, a.text})
 		}
 	}
 	entries, err := fs.ReadDir(page.Files(), ".")
@@ -67,7 +68,7 @@ func TestPage(t *testing.T) {
 
 func TestPolicyOfThePage(t *testing.T) {
 	b := newStage(t).browser(t)
-	for _, url := range []string{"/", "/client.js", "/style.css"} {
+	for _, url := range []string{"/", "/page.js", "/style.css"} {
 		header := b.send("GET", url, "").header
 		policy := header.Get("Content-Security-Policy")
 		for _, directive := range []string{

@@ -1,8 +1,8 @@
 // Package demo holds the page of `innkeeper demo`: static files, no build step,
 // nothing from anywhere else. internal/demo serves it.
 //
-// client.js is the part to learn from: a browser client in one file. The others
-// are stage and scenery.
+// The page uses the client that every server has at /auth/client.js. page.js
+// is the part to learn from; the others are stage and scenery.
 package demo
 
 import (

@@ -1,7 +1,8 @@
 // The stage: wires buttons to the client, and draws what it says.
 
-import { Client, Refused, SignedOut, Unavailable, readHint } from './client.js';
+import { createClient } from '/auth/client.js';
 import { $, el } from './dom.js';
+import { observe, readHint } from './observer.js';
 import { Phone } from './phone.js';
 import { drawSeen, probe } from './seen.js';
 import { desk, farewell } from './story.js';
@@ -10,14 +11,20 @@ import * as timeline from './timeline.js';
 
 const AUTO_CALL = 4_000;
 
-const client = new Client({ onChange: draw, onExchange: noted });
+const { observed, describe } = observe(noted);
+const client = createClient({ fetch: observed, device: 'Ada’s browser' });
 const phone = new Phone({ onExchange: (event) => timeline.exchange(event, event.actor) });
 
+let card = null; // the key card in use, as far as it is for showing
 let lastRefresh = null; // the desk's account of it
+let verdict = null; // what the desk said last when it refused a refresh
 
 function noted(event) {
   timeline.exchange(event);
-  if (event.path === '/auth/refresh' && event.response) lastRefresh = desk(event.response);
+  if (event.path === '/auth/refresh' && event.response) {
+    lastRefresh = desk(event.response);
+    verdict = event.response.ok ? null : event.answer.body;
+  }
   theft.watch(event);
 }
 
@@ -38,12 +45,15 @@ async function act(title, work, options) {
   theft.conclude();
   busy = false;
   document.body.toggleAttribute('data-busy', false);
-  drawSeen(client);
+  drawSeen(card);
 }
 
+/** Renews the key card, however young it is. */
+const renew = () => client.getToken({ forceGen: client.session.session?.generation });
+
 function tell(error) {
-  if (error instanceof SignedOut) timeline.say(`The page signs out: ${error.reason ?? error.code}.`, 'alarm');
-  else if (error instanceof Unavailable) timeline.say(`${error.message}. The session is as it was.`, 'lost');
+  if (error.code === 'signed_out') timeline.say(`The page signs out: ${verdict?.reason ?? verdict?.code ?? error.reason}.`, 'alarm');
+  else if (error.code === 'refresh_unavailable') timeline.say('The front desk does not answer. The session is as it was.', 'lost');
   else timeline.say(error.message, 'lost');
 }
 
@@ -63,17 +73,17 @@ const wait = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, mi
 
 // Front desk
 
-const credentials = () => [$('username').value, $('password').value];
+const credentials = () => ({ username: $('username').value, password: $('password').value });
 
 $('sign-in').addEventListener('submit', (event) => {
   event.preventDefault();
   act('You check in', async () => {
     $('sign-in-note').hidden = true;
     try {
-      await client.signIn(...credentials(), 'Ada’s browser');
+      await client.signIn(credentials());
     } catch (error) {
       $('sign-in-note').hidden = false;
-      $('sign-in-note').textContent = error instanceof Refused ? `${error.message}.` : 'The front desk does not answer. Please try again.';
+      $('sign-in-note').textContent = error.problem ? `${error.message}.` : 'The front desk does not answer. Please try again.';
       throw error;
     }
     theft.reset();
@@ -86,7 +96,7 @@ on('sign-out', 'You check out', () => {
   $('desk-title').focus({ preventScroll: true }); // the button goes away
   return client.signOut();
 });
-on('refresh', 'You renew the key card', () => client.refresh());
+on('refresh', 'You renew the key card', renew);
 
 // Mail
 
@@ -100,20 +110,20 @@ async function getMail() {
 on('get-mail', 'You ask for mail', getMail);
 on('five-calls', 'Five calls at once', async () => { await Promise.all(Array.from({ length: 5 }, getMail)); });
 setInterval(() => {
-  if ($('auto-call').checked && client.state.status === 'signed_in') act('The page asks for mail', getMail, { repeats: true });
+  if ($('auto-call').checked && client.session.status === 'signed_in') act('The page asks for mail', getMail, { repeats: true });
 }, AUTO_CALL);
 
 // Scripts
 
 on('probe', 'A script looks for the refresh token', async () => {
-  await probe(client);
+  await probe(client, observed);
   timeline.say('Asked everywhere, found nowhere. The list is under “What scripts can see”.');
 });
 
 // Devices
 
 on('phone-in', 'The phone checks in', async () => {
-  await phone.signIn(...credentials(), 'Ada’s phone');
+  await phone.signIn({ ...credentials(), device: 'Ada’s phone' });
   await listSessions();
 });
 on('phone-out', 'The phone checks out', async () => {
@@ -127,7 +137,7 @@ on('phone-mail', 'The phone asks for mail', async () => {
 on('list', 'You list your sessions', listSessions);
 
 async function listSessions() {
-  if (client.state.status !== 'signed_in') return;
+  if (client.session.status !== 'signed_in') return;
   const response = await client.fetch('/auth/sessions');
   const { sessions } = await response.json();
   $('sessions').replaceChildren(...sessions.map(sessionItem));
@@ -152,7 +162,7 @@ on('lose', 'The answer to a refresh gets lost', async () => {
   $('lost-outcome').hidden = true;
   await backstage('/auth/demo/lose-next-answer');
   timeline.say('The demo server will act on the next refresh, then cut the line before it answers.');
-  await client.refresh();
+  await renew();
   const lost = lastRefresh.filter(({ answered }) => !answered).length;
   const bookings = new Set(lastRefresh.map(({ successor }) => successor));
   const rotations = lastRefresh.filter(({ did }) => did === 'rotated').length;
@@ -173,7 +183,7 @@ on('steal', 'A thief copies your cookie jar', async () => {
 });
 on('victim-moves', 'You refresh', async () => {
   try {
-    await client.refresh();
+    await renew();
   } finally {
     if (theft.thiefIsUnaware()) {
       await wait(900);
@@ -185,13 +195,13 @@ on('thief-moves', 'The thief uses its copy', async () => {
   if (!await theft.thiefMoves(backstage)) return;
   timeline.say('Now your page refreshes, as it would have within 15 seconds.');
   await wait(1200);
-  await client.refresh();
+  await renew();
 });
 
 // Lock change
 
 on('log-out-everywhere', 'You log out everywhere', async () => {
-  await client.signOut('everywhere');
+  await client.signOut({ scope: 'everywhere' });
   $('everywhere-outcome').hidden = false;
   if (!phone.card) {
     $('everywhere-outcome').replaceChildren(el('strong', {}, 'Every booking is void.'), ' Check in on the phone as well, to see both go.');
@@ -210,8 +220,10 @@ $('clear').addEventListener('click', timeline.clear);
 
 // Drawing
 
-function draw(state) {
+async function draw(state) {
   const inside = state.status === 'signed_in';
+  card = inside ? await client.getToken().then((token) => describe(token, state.session.generation), () => null) : null;
+  if (state !== client.session) return; // it has changed again meanwhile
   $('check-in').hidden = state.status !== 'signed_out';
   $('stay').hidden = !inside;
   for (const fieldset of document.querySelectorAll('.needs-session')) fieldset.disabled = !inside;
@@ -229,20 +241,19 @@ function draw(state) {
     $('auto-call').checked = false;
   }
   tick();
-  drawSeen(client);
+  drawSeen(card);
 }
 
-function drawBanner({ status, code, reason }) {
-  $('banner').hidden = status !== 'signed_out' || !code || code === 'logout';
+function drawBanner({ status, reason }) {
+  $('banner').hidden = status !== 'signed_out' || !reason || reason === 'user';
   if ($('banner').hidden) return;
-  const { alarm, title, text } = farewell({ code, reason });
+  const { alarm, title, text } = farewell(reason, verdict);
   $('banner').className = alarm ? 'banner alarm' : 'banner';
   $('banner').replaceChildren(el('strong', {}, title), el('span', {}, text));
 }
 
 /** The parts that move with time. */
 function tick() {
-  const card = client.describe();
   if (card) {
     const expired = card.left <= 0;
     $('seconds').textContent = Math.ceil(card.left);
@@ -271,8 +282,9 @@ function tick() {
 }
 
 setInterval(tick, 200);
-setInterval(() => { client.look(); drawSeen(client); }, 1000);
+setInterval(() => drawSeen(card), 1000);
 
 timeline.begin(readHint() ? 'The page was loaded, and finds a hint' : 'The page was loaded');
 if (!readHint()) timeline.say('No hint cookie: nobody is checked in, and no request was needed to know.');
-client.start().catch(tell);
+client.subscribe(({ session }) => draw(session));
+draw(client.session);

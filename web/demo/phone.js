@@ -3,8 +3,6 @@
 // loses the phone. A real one keeps it, and the idempotency key, in its keychain.
 // Never do this in a web page: that is what the cookie is for.
 
-import { randomKey } from './keys.js';
-
 const TRIES = 4;
 
 export class Phone {
@@ -16,8 +14,8 @@ export class Phone {
 
   constructor({ onExchange = () => {} } = {}) { this.#onExchange = onExchange; }
 
-  async signIn(username, password, device) {
-    const answer = await this.#ask('/auth/login', { username, password, device, delivery: 'body' });
+  async signIn(credentials) {
+    const answer = await this.#ask('/auth/login', { ...credentials, delivery: 'body' });
     if (!answer.body?.access_token) throw new Error(answer.body?.detail ?? 'the front desk does not answer');
     this.#adopt(answer);
   }
@@ -28,7 +26,7 @@ export class Phone {
     await this.#ask('/auth/logout', { refresh_token: booking });
   }
 
-  /** As in client.js: a refused card is renewed once, and the request sent once more. Null if the session is over. */
+  /** As in the browser's client: a refused card is renewed once, and the request sent once more. Null if the session is over. */
   async fetch(path) {
     const card = this.card;
     const response = await this.#show(path, card);
@@ -46,7 +44,7 @@ export class Phone {
   }
 
   async #rotate() {
-    this.#key ??= randomKey();
+    this.#key ??= crypto.randomUUID();
     for (let attempt = 1; attempt <= TRIES; attempt++) {
       const idempotency = { key: this.#key, generation: this.card.generation };
       const answer = await this.#ask('/auth/refresh', { refresh_token: this.#booking }, { attempt, idempotency });

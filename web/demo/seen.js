@@ -1,19 +1,18 @@
 // What scripts can see, and an honest try at seeing more.
 
-import { LOCK, readHint } from './client.js';
+import { idempotencyKey } from '/auth/client/keys.js';
 import { $, el } from './dom.js';
-import { idempotencyKey, storedKeys } from './keys.js';
+import { readHint } from './observer.js';
 
 const shown = {};
 
 /** Draws what any script of this page can read. Cheap: call it often. */
-export async function drawSeen(client) {
-  const card = client.describe();
-  const keys = await storedKeys();
+export async function drawSeen(card) {
+  const keys = await countKeys();
   row('document.cookie', document.cookie || 'empty', document.cookie && 'a hint: session hash, generation, expiry. No secret.');
   row('localStorage', count(() => localStorage.length));
   row('sessionStorage', count(() => sessionStorage.length));
-  row('IndexedDB', keys.length ? `${keys.length} idempotency ${keys.length === 1 ? 'key' : 'keys'}` : 'empty', keys.length > 0 && 'random numbers: worth nothing without the booking');
+  row('IndexedDB', keys ? `${keys} idempotency ${keys === 1 ? 'key' : 'keys'}` : 'empty', keys > 0 && 'random numbers: worth nothing without the booking');
   row('memory of the page', card ? card.text : 'no access token', card && 'the access token, in a private field. Dead within 15 s.');
   row('refresh token', readHint() ? 'not visible: HttpOnly' : 'none', readHint() && 'in the cookie jar, out of reach of every script', 'secret');
   $('claims').hidden = !card;
@@ -30,6 +29,24 @@ function row(name, value, note, className = '') {
   $('seen').insertBefore(element, $('seen').children[Object.keys(shown).indexOf(name)] ?? null);
 }
 
+/** How many idempotency keys the client has stored. The database is its own; here it is only looked at. */
+async function countKeys() {
+  const databases = await indexedDB.databases?.().catch(() => []) ?? [];
+  if (!databases.some(({ name }) => name === 'innkeeper')) return 0;
+  const asPromise = (request) => new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+  try {
+    const database = await asPromise(indexedDB.open('innkeeper'));
+    const number = await asPromise(database.transaction('idempotency-keys').objectStore('idempotency-keys').count());
+    database.close();
+    return number;
+  } catch {
+    return 0;
+  }
+}
+
 function count(length) {
   try {
     return length() ? `${length()} items` : 'empty';
@@ -39,9 +56,9 @@ function count(length) {
 }
 
 /** Tries to get hold of a refresh token, in every way that a script has, and shows what came of it. */
-export async function probe(client) {
+export async function probe(client, send) {
   $('probes').replaceChildren();
-  for (const [name, attempt] of attempts(client)) {
+  for (const [name, attempt] of attempts(client, send)) {
     const found = await attempt().catch((error) => `${error.name}: ${error.message}`);
     const leaked = /ikr_[\w-]{8}/.test(found);
     $('probes').append(el('li', { className: leaked ? 'leaked' : 'kept' },
@@ -49,13 +66,13 @@ export async function probe(client) {
   }
 }
 
-function attempts(client) {
+function attempts(client, send) {
   const api = async (path) => text(await client.fetch(path));
   return [
     ['document.cookie', async () => document.cookie],
     ['cookieStore.getAll()', async () => ('cookieStore' in window ? JSON.stringify((await cookieStore.getAll()).map(({ name }) => name)) : 'not in this browser')],
-    ['POST /auth/refresh {"delivery":"body"}', () => refreshWith({ delivery: 'body' })],
-    ['POST /auth/refresh?delivery=body', () => refreshWith({}, '?delivery=body')],
+    ['POST /auth/refresh {"delivery":"body"}', () => refreshWith(send, { delivery: 'body' })],
+    ['POST /auth/refresh?delivery=body', () => refreshWith(send, {}, '?delivery=body')],
     ['GET /auth/refresh', async () => text(await fetch('/auth/refresh'))],
     ['TRACE /auth/refresh', async () => text(await fetch('/auth/refresh', { method: 'TRACE' }))],
     ['GET /auth/me', () => api('/auth/me')],
@@ -65,17 +82,17 @@ function attempts(client) {
 }
 
 /** A refresh with wishes. It is a real one, so it keeps the rules: the lock, and a key made before. */
-function refreshWith(wishes, query = '') {
+function refreshWith(send, wishes, query = '') {
   const work = async () => {
     const { session, generation } = readHint();
     const key = await idempotencyKey(session, generation);
-    const response = await fetch(`/auth/refresh${query}`, {
+    const response = await send(`/auth/refresh${query}`, {
       method: 'POST', body: JSON.stringify(wishes), cache: 'no-store', redirect: 'error',
       headers: { 'Content-Type': 'application/json', 'Idempotency-Key': `"${key}";generation=${generation}` },
     });
     return text(response);
   };
-  return navigator.locks ? navigator.locks.request(LOCK, work) : work();
+  return navigator.locks ? navigator.locks.request(`innkeeper:${location.origin}:refresh`, work) : work();
 }
 
 /** All of an answer that a script gets: its status, its headers and its body. */

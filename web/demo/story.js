@@ -1,8 +1,8 @@
 // What requests and answers mean, in words.
 
-/** Why a session is over, for the person whose session it was. */
-export function farewell({ code, reason }) {
-  if (code === 'refresh_token_reused' || reason === 'reuse') {
+/** Why a session is over, for the person whose session it was: the client's reason, and what the desk said. */
+export function farewell(reason, verdict) {
+  if (reason === 'theft') {
     return {
       alarm: true,
       title: 'Somebody else has a copy of your booking.',
@@ -10,6 +10,10 @@ export function farewell({ code, reason }) {
     };
   }
   const text = {
+    other_tab: 'The booking is no longer in this browser: you have checked out in another tab.',
+    superseded: 'This browser held a booking older than the front desk’s, and it did not change when looked at again.',
+    cookies_blocked: 'This browser does not keep cookies, so there is no booking to renew the key card with.',
+  }[reason] ?? {
     logout_everywhere: 'All your sessions were logged out at once. Check in again where you like.',
     password_changed: 'Your password was changed, which ends every session.',
     logout: 'This session was ended from another of your devices.',
@@ -18,12 +22,10 @@ export function farewell({ code, reason }) {
     expired: 'This session has come to its end.',
     user_disabled: 'This account has been closed.',
     restored: 'The server was restored from a backup, and asks everybody to check in again.',
-  }[reason] ?? {
-    booking_gone: 'The booking is no longer in this browser: checked out in another tab, or cookies are blocked.',
+  }[verdict?.reason] ?? {
     refresh_token_expired: 'The booking has expired.',
-    refresh_superseded: 'This browser held a booking older than the front desk’s, and it did not change when looked at again.',
     refresh_token_invalid: 'The front desk does not know this booking: was the demo server restarted?',
-  }[code] ?? 'The session is over.';
+  }[verdict?.code] ?? 'The session is over.';
   return { alarm: false, title: 'You are checked out.', text };
 }
 
