@@ -164,7 +164,8 @@ export function createCore(url, { shareTokens = true }, jar, send) {
       const card = held;
       const good = card && card.generation > forceGen && card.token !== refused?.token ? card : null;
       const rest = good ? left(good) : 0;
-      if (good && (renewed || (rest > 0 && (rest > minTtl || now().steady - good.since.steady < floor(good.lifetime))))) {
+      // A young token is used whatever a clock that jumps says of it: if it is dead, its 401 will name it.
+      if (good && (renewed || rest > minTtl || now().steady - good.since.steady < floor(good.lifetime))) {
         if (!renewed && rest < margin(good.lifetime, luck)) refreshQuietly();
         return good;
       }
