@@ -111,11 +111,12 @@ export function createCore(url, { shareTokens = true }, jar, send) {
     stopped = false;
     peers.open();
     const { load } = jar;
-    if (load) load().then(() => boot());
+    if (load) load().then(boot);
     else boot();
   }
 
   function boot() {
+    if (changing) return; // somebody signs in already
     if (isBuried()) {
       end('user', false);
       bury('this');
@@ -353,7 +354,7 @@ export function createCore(url, { shareTokens = true }, jar, send) {
 
     // Where cookies are blocked there is no hint, and the session is known by its own name.
     const hint = jar.hint() ?? (stale && !stale.hint ? { session: stale.sid, generation: stale.generation, text: '' } : null);
-    if (!hint) throw end('other_tab', false); // no request needed to know
+    if (!hint) throw end(pinned ? 'other_tab' : null, false); // no request needed to know
     const answer = await post('/auth/refresh', {}, signal, null, hint, memory.named);
     const next = step(answer, memory, { moved: (jar.hint()?.text ?? '') !== hint.text, held });
     if (next.to === 'adopt') return adopt(answer, false);
