@@ -122,7 +122,7 @@ test('sockets: each connect shows a living token, and signing out closes for goo
   }, origin)
   await page.waitForFunction(() => opened === 1)
   assert.equal(await page.evaluate(() => socket.protocol), 'innkeeper.bearer')
-  await page.evaluate(() => client.getToken({ forceGen: 1 }))
+  await page.evaluate(() => client.getToken({ forceGen: client.session.session.generation }))
   cut()
   await page.waitForFunction(() => opened === 2)
   assert.equal(shown.length, 2)
