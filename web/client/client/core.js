@@ -1,7 +1,7 @@
 // One session of one browser tab: what it knows, and how it keeps it fresh.
 //
-// All state is in here, and the access token in a private field of it. Whatever
-// judges is elsewhere and pure (verdict.js, clock.js); whatever reaches out is
+// All state is in here, and the access token in a variable that nothing outside
+// can reach. Whatever judges is elsewhere and pure (verdict.js, clock.js); whatever reaches out is
 // elsewhere too (desk.js, jar.js, keys.js, lock.js, channel.js).
 
 import { channel } from './channel.js';
@@ -45,8 +45,6 @@ const INTERRUPTED = new RefreshUnavailableError(0);
  * @property {Memory} memory of what the server has said
  * @property {string} [asked] the hint that the other tabs were asked about
  */
-
-const closed = () => new InnkeeperError('closed', 'closed, or on a server');
 
 /** @typedef {ReturnType<typeof createCore>} Core */
 
@@ -574,6 +572,9 @@ export function createCore(url, { shareTokens = true }, jar, send) {
 
   return { start, stop, subscribe, card, ready, look, enter, changePassword, signOut, state: () => state, users: 0 };
 }
+
+/** What becomes of whoever asks a client that has let go, or that was never in a browser. */
+const closed = () => new InnkeeperError('closed', 'closed, or on a server');
 
 /** Why the server did not do what it was asked. @param {Answer} answer */
 const refusal = (answer) => (isSilent(answer) ? new RefreshUnavailableError(answer.retryAfter) : new RefusedError(answer));
