@@ -16,7 +16,8 @@ export function deadline(time, signal) {
 }
 
 /**
- * Runs work under a lock, or `otherwise` if it is not granted in time or at all. Both are told whether it is held.
+ * Runs work under a lock, without one where there are none, or `otherwise` if it is not granted in time. Both are told
+ * whether it is held.
  * @template T
  * @param {string} name
  * @param {LockMode} mode
@@ -28,16 +29,17 @@ export function deadline(time, signal) {
  */
 export async function underLock(name, mode, wait, signal, work, otherwise = work) {
   if (!navigator.locks) return work(false); // not a secure context
+  const waiting = deadline(wait, signal);
   let granted = false;
   try {
-    return await navigator.locks.request(name, { mode, signal: deadline(wait, signal) }, () => {
+    return await navigator.locks.request(name, { mode, signal: waiting }, () => {
       granted = true;
       return work(true);
     });
   } catch (error) {
     if (granted) throw error;
     signal.throwIfAborted();
-    return otherwise(false);
+    return (waiting.aborted ? otherwise : work)(false); // it may also be forbidden, with all storage
   }
 }
 
