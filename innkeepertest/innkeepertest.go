@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper"
+	"github.com/innkeeper-auth/innkeeper/client"
 	"github.com/innkeeper-auth/innkeeper/httpapi"
 	"github.com/innkeeper-auth/innkeeper/password"
 	"github.com/innkeeper-auth/innkeeper/rootkey"
@@ -151,6 +152,18 @@ type Session struct {
 func (i *Inn) SignIn(name string) Session {
 	i.t.Helper()
 	return i.session("/auth/login", "", map[string]string{"username": name, "password": Password, "delivery": "body"})
+}
+
+// Client signs a user in with package client, and returns the token source, which keeps
+// the session in memory, ages with the clock of the server and is closed at the end of
+// the test.
+func (i *Inn) Client(name string) *client.Source {
+	i.t.Helper()
+	source, err := client.New(client.Config{Server: i.URL, Store: client.NewMemoryStore(), Now: i.Clock.Now})
+	check(i.t, err)
+	i.t.Cleanup(func() { check(i.t, source.Close()) })
+	check(i.t, source.Login(i.t.Context(), client.Credentials{Username: name, Password: Password}))
+	return source
 }
 
 // Refresh trades a session's refresh token for the next pair, over HTTP and with

@@ -40,6 +40,9 @@ var mayImport = map[string][]string{
 	"keyring":     {"accesstoken", "internal/strictjson", "rootkey"},
 	"verify":      {"accesstoken", "internal/bearer", "internal/revoked", "internal/strictjson"},
 
+	// Whoever signs in does not link them either.
+	"client": {"internal/strictjson"},
+
 	domain: {"accesstoken", "internal/revoked", "keyring", "password", "rootkey"},
 
 	// Stores keep what the domain and the key ring give them.
@@ -60,7 +63,7 @@ var mayImport = map[string][]string{
 
 	// Whoever wires may import what there is to wire.
 	"innkeepertest": {
-		domain, "accesstoken", "httpapi", "keyring", "password", "rootkey", "store/memory", "verify",
+		domain, "accesstoken", "client", "httpapi", "keyring", "password", "rootkey", "store/memory", "verify",
 	},
 	"internal/demo": {domain, "httpapi", "rootkey", "verify", "web/demo"},
 	"internal/bench": {
@@ -70,7 +73,7 @@ var mayImport = map[string][]string{
 	},
 	"internal/soak": {"internal/testengine", "verify"}, // it sees servers from the outside, like any client and any API
 	"cmd/innkeeper": {
-		domain, "accesstoken", "httpapi", "internal/ballast", "internal/demo", "internal/load", "internal/transfer",
+		domain, "accesstoken", "client", "httpapi", "internal/ballast", "internal/demo", "internal/load", "internal/transfer",
 		"keyring", "password", "rootkey",
 		"store/memory", "store/postgres", "store/redis", "store/sqlite", "verify",
 	},
@@ -81,7 +84,7 @@ var mayImport = map[string][]string{
 
 	// Examples show what anybody can write: the public packages.
 	"examples/*": {
-		domain, "accesstoken", "httpapi", "innkeepertest", "keyring", "password", "rootkey",
+		domain, "accesstoken", "client", "httpapi", "innkeepertest", "keyring", "password", "rootkey",
 		"store/memory", "store/postgres", "store/redis", "store/sqlite", "verify",
 	},
 }
@@ -316,6 +319,8 @@ func TestRulesBite(t *testing.T) {
 		{"upwards", "keyring", `package keyring; import "` + module + `"`, "must not import innkeeper"},
 		{"edge to store", "httpapi", `package httpapi; import "` + module + `/store/sqlite"`, "must not import store/sqlite"},
 		{"verify to domain", "verify", `package verify; import "` + module + `"`, "must not import innkeeper"},
+		{"client to domain", "client", `package client; import "` + module + `"`, "must not import innkeeper"},
+		{"client to store", "client", `package client; import "` + module + `/store/memory"`, "must not import store/memory"},
 		{"another module with our prefix", "verify", `package verify; import "` + module + `-extras"`, ""},
 		{"domain with HTTP", domain, `package innkeeper; import "net/http"`, "must not import net/http"},
 		{"edge with HTTP", "httpapi", `package httpapi; import "net/http"`, ""},

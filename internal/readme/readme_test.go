@@ -84,21 +84,25 @@ func freePort(t *testing.T) string {
 // TestGoCompiles puts the Go code into a program and has it checked.
 func TestGoCompiles(t *testing.T) {
 	for i, block := range blocks(t, "go") {
+		used, result := "verify", "mux"
+		if strings.Contains(block, "client.") {
+			used, result = "client", "api"
+		}
 		program := fmt.Sprintf(`package main
 
 import (
 	"net/http"
 
-	"github.com/innkeeper-auth/innkeeper/verify"
+	"github.com/innkeeper-auth/innkeeper/%s"
 )
 
 var mail, auditLog http.Handler
 
 func main() {
 %s
-	_, _ = mux, err
+	_, _ = %s, err
 }
-`, block)
+`, used, block, result)
 		file := filepath.Join(t.TempDir(), fmt.Sprintf("block%d.go", i))
 		if err := os.WriteFile(file, []byte(program), 0o600); err != nil {
 			t.Fatal(err)
