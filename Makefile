@@ -17,7 +17,7 @@ VERSION = $(shell git describe --tags --always --dirty 2>/dev/null || echo unkno
 LINTER  = go tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
 
 # Modules of their own, which ./... does not see.
-MODULES = examples
+MODULES = $(patsubst %/go.mod,%,$(wildcard examples/go.mod interop/go.mod client/*/go.mod))
 
 .PHONY: help
 help: ## list the targets
@@ -30,7 +30,7 @@ build: ## build the static binary bin/innkeeper
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/innkeeper ./cmd/innkeeper
 
 .PHONY: test
-test: test-deps test-go test-fuzz test-clients test-web test-examples ## run every test: Go with -race, each fuzz target for 3 s, clients, browser, examples
+test: test-deps test-go test-modules test-fuzz test-clients test-web test-examples ## run every test: Go with -race, each fuzz target for 3 s, clients, browser, examples
 
 .PHONY: test-deps
 test-deps:
@@ -40,6 +40,10 @@ test-deps:
 test-go: ## run the Go tests only
 	CGO_ENABLED=1 go test -race -timeout $(TESTTIME) ./...
 	go test -run 'Grow|OneWrite' ./store/sqlite # in full size, which the race detector makes too slow
+
+.PHONY: test-modules
+test-modules: ## run the Go tests of the modules of their own only
+	for module in $(MODULES); do (cd $$module; CGO_ENABLED=1 go test -race -timeout $(TESTTIME) ./...); done
 
 .PHONY: test-fuzz
 test-fuzz:
@@ -54,8 +58,7 @@ test-web: ## run the browser tests only
 	cd web/e2e && npm test
 
 .PHONY: test-examples
-test-examples: ## run the tests of the examples only, in Go and in Node
-	cd examples && CGO_ENABLED=1 go test -race -timeout $(TESTTIME) ./...
+test-examples: ## run the tests of the examples for Node only
 	cd examples/node && npm test
 
 .PHONY: fuzz
