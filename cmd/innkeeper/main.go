@@ -41,6 +41,10 @@ type cli struct {
 	Migrate    migrateCommand    `cmd:"" help:"bring the schema of the database up to date"`
 	Move       moveCommand       `cmd:"" help:"copy everything to another database, and sign nobody out"`
 	Bench      benchCommand      `cmd:"" help:"put a running server under load and measure it"`
+	Login      loginCommand      `cmd:"" help:"sign in at a server, as a client"`
+	Whoami     whoamiCommand     `cmd:"" help:"say who is signed in at a server"`
+	Token      tokenCommand      `cmd:"" help:"print a fresh access token, for curl and scripts"`
+	Logout     logoutCommand     `cmd:"" help:"sign out at a server"`
 	Version    versionCommand    `cmd:"" help:"say which version this is"`
 	Completion completionCommand `cmd:"" help:"print a completion script for a shell"`
 }

@@ -70,6 +70,7 @@ func TestScript(t *testing.T) {
 //	                            calls the server; its answer is stdout
 //	await STATUS METHOD PATH [BODY] [NAME: VALUE]...
 //	                            http until the status is that one
+//	changes FILE PROGRAM ARG... runs a program until it prints something else
 //	kid STATE NAME              sets $NAME to the signing key that has come so far
 //	published KID               waits until another key than this is next
 //	standing STANDING NAME      sets $NAME to the root key that has this standing
@@ -88,6 +89,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"exits":     exits,
 	"http":      httpCommand,
 	"await":     await,
+	"changes":   changes,
 	"kid":       kid,
 	"published": published,
 	"standing":  standing,
@@ -228,6 +230,18 @@ func await(ts *testscript.TestScript, _ bool, args []string) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	ts.Fatalf("%v never gave %s", args[1:], args[0])
+}
+
+func changes(ts *testscript.TestScript, _ bool, args []string) {
+	before := ts.ReadFile(args[0])
+	for range 500 {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		if ts.ReadFile("stdout") != before {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	ts.Fatalf("%v always prints the same", args[1:])
 }
 
 // signingKeys are those of the database in innkeeper-data, by their states.
