@@ -1,12 +1,60 @@
-// launch starts the Chromium of the system, with nothing that reaches out.
+// The Chromium of the system, with nothing that reaches out.
+import { spawn } from 'node:child_process'
 import { chromium } from 'playwright-core'
+import { until } from './until.js'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 
-export const launch = () => chromium.launch({
-  executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
+const executablePath = process.env.CHROMIUM || '/usr/bin/chromium'
+
+const quiet = [
+  '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+  '--disable-component-update', '--disable-sync',
+]
+const trust = (spki) => spki ? [`--ignore-certificate-errors-spki-list=${spki}`] : []
+
+// What Playwright switches off and every user has: the back/forward cache, and timers
+// that slow down in the background. Bugs of both are invisible without them.
+const asPeopleHaveIt = [
+  '--disable-back-forward-cache', '--disable-background-timer-throttling',
+  '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows',
+]
+
+// launch starts a browser. It trusts the test authority with the hash `spki`.
+export const launch = ({ spki } = {}) => chromium.launch({
+  executablePath,
   headless: true,
   chromiumSandbox: process.getuid?.() !== 0, // Chromium refuses its sandbox to root
-  args: [
-    '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync',
-  ],
+  ignoreDefaultArgs: asPeopleHaveIt,
+  args: [...quiet, ...trust(spki)],
 })
+
+// spawnBrowser starts a browser by hand over a folder of its own, so that it can be
+// killed as a crash or a power cut would, and started again over the same folder.
+export async function spawnBrowser(folder) {
+  const child = spawn(executablePath, [
+    '--headless', '--remote-debugging-port=0', `--user-data-dir=${folder}`, '--password-store=basic',
+    ...process.getuid?.() === 0 ? ['--no-sandbox'] : [], ...quiet, 'about:blank',
+  ], { stdio: 'ignore', detached: true })
+  const ended = new Promise((resolve) => child.once('exit', resolve))
+  const port = join(folder, 'DevToolsActivePort')
+  const address = await until('the browser to listen', async () => {
+    const [number, path] = (await readFile(port, 'utf8').catch(() => '')).split('\n')
+    return path && `ws://127.0.0.1:${number}${path}`
+  })
+  const browser = await chromium.connectOverCDP(address)
+  return {
+    context: browser.contexts()[0],
+    // kill ends all of its processes at once, and none gets to write anything.
+    async kill() {
+      process.kill(-child.pid, 'SIGKILL')
+      await ended
+    },
+    // quit ends it as a person does: all is written.
+    async quit() {
+      const session = await browser.newBrowserCDPSession()
+      await session.send('Browser.close').catch(() => {}) // it may be gone before it answers
+      await ended
+    },
+  }
+}

@@ -8,11 +8,11 @@ import { launch } from './browser.js'
 const cookieName = '__Secure-innkeeper-refresh'
 const key = (generation) => `"key-of-generation-${generation}";generation=${generation}`
 
-let server, browser, context, page
+let server, browser, inn, context, page
 
 before(async () => {
   server = await startServer()
-  browser = await launch()
+  browser = await launch(server)
 })
 after(async () => {
   await browser?.close()
@@ -20,10 +20,11 @@ after(async () => {
 })
 beforeEach(async () => {
   await context?.close()
+  await inn?.close()
+  inn = await server.open()
   context = await browser.newContext({ serviceWorkers: 'block' })
   page = await context.newPage()
-  await page.goto(server.url)
-  await server.counters() // forget what came before
+  await page.goto(inn.url)
 })
 
 // post sends JSON from the page and returns what the page can see of the answer.
@@ -41,9 +42,8 @@ const post = (path, body, headers = {}) => page.evaluate(async ([path, body, hea
   }
 }, [path, body, headers])
 
-let people = 0
 const signUp = async () => {
-  const answer = await post('/auth/signup', { username: `ada${++people}`, password: 'correct horse battery staple' })
+  const answer = await post('/auth/signup', { username: 'ada', password: 'correct horse battery staple' })
   assert.equal(answer.status, 201, answer.text)
   return answer.body
 }
@@ -65,9 +65,9 @@ test('the refresh cookie is HttpOnly and Secure and goes to /auth only', async (
     return { status: response.status, body: await response.json() }
   }, tokens.access_token)
   assert.deepEqual(mail, { status: 200, body: { mail: ['hello'] } })
-  const { api_cookies: sent } = await server.counters()
-  assert.equal(sent.length, 1)
-  assert.ok(!sent[0].includes('ikr_') && !sent[0].includes(cookieName), `the API was sent ${sent[0]}`)
+  const { calls } = await inn.ledger()
+  assert.equal(calls.length, 1)
+  assert.ok(!calls[0].cookie.includes('ikr_') && !calls[0].cookie.includes(cookieName), `the API was sent ${calls[0].cookie}`)
 })
 
 test('scripts see the hint and no token', async () => {
@@ -89,7 +89,7 @@ test('no endpoint gives a script the refresh token, whatever it sends', async ()
   const secret = value.slice(4)
   const bodies = [
     {}, { delivery: 'body' }, { delivery: 'body', scope: 'others' }, { refresh_token: value },
-    { refresh_token: null }, { username: `ada${people}`, password: 'wrong', delivery: 'body' },
+    { refresh_token: null }, { username: 'ada', password: 'wrong', delivery: 'body' },
     { current_password: 'x', new_password: 'y', delivery: 'body' },
   ]
   const description = await page.evaluate(async () => (await fetch('/openapi.json')).json())
@@ -121,28 +121,28 @@ test('no endpoint gives a script the refresh token, whatever it sends', async ()
 
 test('an answer that is lost once is made good by the browser itself', async () => {
   await signUp()
-  await server.cut(1)
+  await inn.faults({ path: '/auth/refresh', times: 1, end: 'reset' })
   const answer = await refresh(1)
   assert.equal(answer.status, 200, answer.error)
   assert.equal(answer.body.session.generation, 2)
-  const { refreshes, events } = await server.counters()
-  assert.equal(refreshes.length, 2, 'one fetch, two requests')
-  assert.deepEqual(refreshes.map(({ status }) => status), [200, 200])
-  assert.ok(!events.includes('refresh_token.reused'))
+  const ledger = await inn.ledger()
+  assert.equal(ledger.sum.requests, 2, 'one fetch, two requests')
+  assert.deepEqual(ledger.refreshes.map(({ outcome }) => outcome), ['rotated', 'replayed'])
+  ledger.assertHonest()
 })
 
 test('silent resends of one POST do not end the session when the key is sent', async () => {
   await signUp()
-  await server.cut(100)
+  await inn.faults({ path: '/auth/refresh', end: 'reset' })
   const lost = await refresh(1)
   assert.ok(lost.error, 'the page sees the last error only')
-  const { refreshes, events } = await server.counters()
-  console.log(`one fetch was sent ${refreshes.length} times`)
-  assert.ok(refreshes.length >= 2, 'the browser has sent the request again by itself')
-  assert.ok(refreshes.every((request) => request.status === 200 && request.cut && request.key === key(1)))
-  assert.ok(!events.includes('refresh_token.reused'))
+  const ledger = await inn.ledger()
+  console.log(`one fetch was sent ${ledger.sum.requests} times`)
+  assert.ok(ledger.sum.requests >= 2, 'the browser has sent the request again by itself')
+  assert.ok(ledger.refreshes.every((request) => request.status === 200 && request.key === key(1)))
+  ledger.assertHonest()
 
-  await server.cut(0)
+  await inn.faults()
   const answer = await refresh(1)
   assert.equal(answer.status, 200, answer.text)
   assert.equal(answer.body.session.generation, 2, 'all of them were one rotation')
@@ -151,12 +151,12 @@ test('silent resends of one POST do not end the session when the key is sent', a
 
 test('without a key the same resends look like a theft', async () => {
   await signUp()
-  await server.cut(100)
+  await inn.faults({ path: '/auth/refresh', end: 'reset' })
   assert.ok((await refresh()).error)
-  await server.cut(0)
-  const { refreshes, events } = await server.counters()
-  assert.deepEqual(refreshes.slice(0, 2).map(({ status }) => status), [200, 401])
-  assert.ok(events.includes('refresh_token.reused'))
+  await inn.faults()
+  const ledger = await inn.ledger()
+  assert.deepEqual(ledger.refreshes.slice(0, 2).map(({ status }) => status), [200, 401])
+  assert.equal(ledger.sum.reused, 1)
   const answer = await refresh()
   assert.equal(answer.body.code, 'session_ended')
   assert.equal(answer.body.reason, 'reuse')
@@ -165,14 +165,14 @@ test('without a key the same resends look like a theft', async () => {
 test('a page of another origin cannot call', async () => {
   await signUp()
   const elsewhere = await context.newPage()
-  await elsewhere.goto(server.url.replace('localhost', '127.0.0.1'))
+  await elsewhere.goto(inn.url.replace('localhost', '127.0.0.1'))
   const outcome = await elsewhere.evaluate(async (url) => {
     try {
       return (await fetch(`${url}/auth/refresh`, { method: 'POST', credentials: 'include', headers: { 'Content-Type': 'application/json' }, body: '{}' })).status
     } catch (error) {
       return error.message
     }
-  }, server.url)
+  }, inn.url)
   assert.equal(outcome, 'Failed to fetch')
-  assert.deepEqual((await server.counters()).refreshes, null, 'the preflight was refused')
+  assert.equal((await inn.ledger()).sum.requests, 0, 'the preflight was refused')
 })

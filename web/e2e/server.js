@@ -1,17 +1,18 @@
 // Builds and runs the servers that the browser tests talk to.
 import { spawn, execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join, dirname } from 'node:path'
+import { join, dirname, basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { Ledger } from './ledger.js'
+import { until } from './until.js'
 
-const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
+const here = dirname(fileURLToPath(import.meta.url))
+const root = join(here, '..', '..')
 
 // run builds a command of this repository and starts it. It returns the first
-// line that the command prints, and stop.
+// line that the command prints, and stop. A binary that is up to date is not linked
+// again.
 async function run(command, args = []) {
-  const folder = mkdtempSync(join(tmpdir(), 'innkeeper-e2e-'))
-  const binary = join(folder, 'server')
+  const binary = join(here, 'test-results', 'bin', basename(command))
   execFileSync('go', ['build', '-o', binary, command], { cwd: root, stdio: 'inherit' })
   const child = spawn(binary, args, { stdio: ['pipe', 'pipe', 'inherit'] })
   const ended = new Promise((resolve) => child.once('exit', resolve))
@@ -27,22 +28,58 @@ async function run(command, args = []) {
     child.stdin.end()
     child.kill('SIGTERM')
     await ended
-    rmSync(folder, { recursive: true, force: true })
   }
   return { line, stop }
 }
 
-// startServer starts the test server and returns its URL and switches.
+// startServer starts the test server, which opens inns on demand. `spki` is what a
+// browser needs to trust their https.
 export async function startServer() {
-  const { line: url, stop } = await run('./web/e2e/server')
-  return {
-    url,
-    stop,
-    // counters returns what has reached the server since the last call.
-    counters: async () => (await fetch(`${url}/test/counters`)).json(),
-    // cut makes the server act on the next n refreshes and reset the connection.
-    cut: (n) => fetch(`${url}/test/cut`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: String(n) }),
+  const { line, stop } = await run('./web/e2e/server')
+  const { control, spki } = JSON.parse(line)
+  const open = async (plan = {}) => new Inn(control, await ask(`${control}/inns`, 'POST', plan))
+  return { spki, open, stop }
+}
+
+// Inn is one Innkeeper with its app, its API and its switches. README.md says what
+// each switch does.
+class Inn {
+  #switches
+
+  constructor(control, { id, url, app, stranger }) {
+    Object.assign(this, { url, app, stranger })
+    this.#switches = `${control}/inns/${id}`
   }
+
+  // ledger is what has reached the inn so far.
+  ledger = async () => new Ledger(await ask(`${this.#switches}/ledger`))
+
+  // faults replaces the faults by others, or by none.
+  faults = (...list) => ask(`${this.#switches}/faults`, 'PUT', list)
+
+  // held waits until the faults hold n requests.
+  held = (n) => until(`${n} held requests`, async () => (await ask(`${this.#switches}/held`)) === n)
+
+  // release lets what is held go on, or drops it, and returns how many those were.
+  release = ({ drop = false } = {}) => ask(`${this.#switches}/release`, 'POST', { drop })
+
+  // advance moves the clock of Innkeeper and the API: "16m", "-1h".
+  advance = (by) => ask(`${this.#switches}/clock`, 'POST', { by })
+
+  // repeat makes the nth refresh arrive once more, late.
+  repeat = (n) => ask(`${this.#switches}/repeat/${n}`, 'POST')
+
+  // until waits for something to stand in the ledger.
+  until = (what, holds) => until(what, async () => holds(await this.ledger()))
+
+  close = () => ask(this.#switches, 'DELETE')
+}
+
+async function ask(url, method = 'GET', body) {
+  const response = await fetch(url, { method, body: body && JSON.stringify(body) })
+  const text = await response.text()
+  if (!response.ok) throw new Error(`${method} ${url}: ${response.status} ${text}`)
+  return text && JSON.parse(text)
 }
 
 // startDemo starts `innkeeper demo` on a free port.
