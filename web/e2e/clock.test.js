@@ -23,10 +23,9 @@ const onlyServed = (counts) => assert.deepEqual(Object.keys(counts), ['200'])
 describe('clocks', { concurrency: 4 }, () => {
   for (const [name, wrong] of [['an hour fast', hour], ['an hour slow', -hour], ['at 1970', -Date.now()]]) {
     test(`D3.8: a computer whose clock is ${name} refreshes no more than any other`, async (t) => {
-      const { inn, person } = await arrive(t)
-      const tab = await person.tab({ idle: true })
-      await tab.page.clock.setSystemTime(Math.max(1, Date.now() + wrong))
-      await tab.run(() => start())
+      const { inn, person } = await arrive(t, { clock: true })
+      await person.setClock(wrong)
+      const tab = await person.tab()
       await tab.signUp('ada')
       onlyServed(await poll(tab, 5_000))
       const ledger = await inn.ledger()
@@ -37,10 +36,10 @@ describe('clocks', { concurrency: 4 }, () => {
 
   for (const [name, jump, most] of [['forward', hour, 1], ['back', -hour, 1]]) {
     test(`D3.8: the computer's clock jumps an hour ${name} during a session`, async (t) => {
-      const { inn, tab } = await checkIn(t)
+      const { inn, person, tab } = await checkIn(t, { clock: true })
       // Older than the age below which no token is renewed: 10 s.
       await tab.run(() => new Promise((resolve) => { setTimeout(resolve, 10_100) }))
-      await tab.page.clock.setSystemTime(Date.now() + jump)
+      await person.setClock(jump)
       onlyServed(await poll(tab, 5_000))
       const ledger = await inn.ledger()
       assert.ok(ledger.sum.requests <= most, `${ledger.sum.requests} refreshes`)
@@ -49,9 +48,9 @@ describe('clocks', { concurrency: 4 }, () => {
   }
 
   test('D3.8: the clock jumps forward by an hour, again and again', async (t) => {
-    const { inn, tab } = await checkIn(t)
+    const { inn, person, tab } = await checkIn(t, { clock: true })
     for (let n = 1; n <= 12; n++) {
-      await tab.page.clock.setSystemTime(Date.now() + n * hour)
+      await person.setClock(n * hour)
       onlyServed(await poll(tab, 1_000))
     }
     const ledger = await inn.ledger()

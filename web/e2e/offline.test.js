@@ -8,12 +8,12 @@ const { checkIn } = stage()
 describe('away', { concurrency: 3 }, () => {
   // The minutes are on the clocks of pages and server; nothing waits for real ones.
   test('D3.9: five tabs offline for longer than a token lives wake up: one refresh', async (t) => {
-    const { inn, person, tab } = await checkIn(t)
+    const { inn, person, tab } = await checkIn(t, { clock: true })
     const tabs = [tab, ...await person.tabs(4)]
     await Promise.all(tabs.map((one) => one.ready()))
     await person.context.setOffline(true)
     await inn.advance('16m')
-    await Promise.all(tabs.map((one) => one.page.clock.setSystemTime(Date.now() + 16 * 60_000)))
+    await person.setClock(16 * 60_000)
     const away = await Promise.all(tabs.map((one) => one.call()))
     assert.deepEqual(away.map(({ error }) => error), Array(5).fill('refresh_unavailable'))
     assert.deepEqual(await Promise.all(tabs.map((one) => one.status())), Array(5).fill('signed_in'))

@@ -4,8 +4,11 @@ import assert from 'node:assert/strict'
 export const password = 'correct horse battery staple'
 
 // visit opens a browser context at an inn. `options` go to the client of every tab.
-export async function visit(browser, inn, { options = {}, script, origin = inn.app ?? inn.url } = {}) {
+// `clock` lets the clock on the wall be set: it has to be in place before a page is,
+// or the monotonic clock of that page would jump back.
+export async function visit(browser, inn, { options = {}, script, clock, origin = inn.app || inn.url } = {}) {
   const context = await browser.newContext({ serviceWorkers: 'block' })
+  if (clock) await context.clock.install()
   if (script) await context.addInitScript(script)
   return new Person(context, inn, origin, inn.app ? { url: inn.url, allowedOrigins: [inn.url, inn.app], ...options } : options)
 }
@@ -31,6 +34,10 @@ export class Person {
   }
 
   tabs = (n, options) => Promise.all(Array.from({ length: n }, () => this.tab(options)))
+
+  // setClock sets the clock on the wall of all tabs, so many milliseconds from the
+  // right time. Timers and the monotonic clock go on as before.
+  setClock = (wrong) => this.context.clock.setSystemTime(Math.max(1, Date.now() + wrong))
 
   url = (path) => this.#origin + path
 

@@ -18,9 +18,9 @@ describe('one tab', { concurrency: 2 }, () => {
   })
 
   test('D3.1: 50 calls whose token the client knows to be expired meet no 401 at all', async (t) => {
-    const { inn, tab } = await checkIn(t)
+    const { inn, person, tab } = await checkIn(t, { clock: true })
     await expire(inn)
-    await tab.page.clock.setSystemTime(Date.now() + 16 * 60_000)
+    await person.setClock(16 * 60_000)
     assert.deepEqual(await tab.calls(50), { 200: 50 })
     const ledger = await inn.ledger()
     assert.deepEqual(ledger.statuses(), { 200: 50 })
@@ -127,12 +127,16 @@ describe('one tab', { concurrency: 2 }, () => {
     assert.equal(await tab.run(() => document.cookie), '')
     await expire(inn)
     assert.deepEqual(await tab.calls(3), { 200: 3 })
-    await tab.run(() => localStorage.clear())
-    await person.tabs(2)
+    // What the client has noted instead goes astray, as after a crash.
+    await tab.run(() => {
+      for (const [name, value] of Object.entries(localStorage)) localStorage.setItem(name, value.replace(/\.\d+\.$/, '.7.'))
+    })
     await expire(inn)
-    assert.deepEqual(await tab.calls(3), { 200: 3 })
+    const other = await person.tab()
+    await other.ready()
+    assert.deepEqual(await other.calls(3), { 200: 3 })
     const ledger = await inn.ledger()
+    assert.deepEqual(ledger.sum, { ...ledger.sum, requests: 3, rotated: 2, mismatched: 1 })
     ledger.assertHonest()
-    assert.equal(ledger.sum.rotated, 2)
   })
 })

@@ -58,7 +58,10 @@ class Inn {
   faults = (...list) => ask(`${this.#switches}/faults`, 'PUT', list)
 
   // held waits until the faults hold n requests.
-  held = (n) => until(`${n} held requests`, async () => (await ask(`${this.#switches}/held`)) === n)
+  held = (n) => until(`${n} held requests`, async () => (await ask(`${this.#switches}/held`)).held === n)
+
+  // abandoned waits until the clients of n held requests have hung up.
+  abandoned = (n) => until(`${n} abandoned requests`, async () => (await ask(`${this.#switches}/held`)).abandoned === n)
 
   // release lets what is held go on, or drops it, and returns how many those were.
   release = ({ drop = false } = {}) => ask(`${this.#switches}/release`, 'POST', { drop })

@@ -93,7 +93,8 @@ func setFaults(i *inn, w http.ResponseWriter, r *http.Request) {
 }
 
 func held(i *inn, w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, i.faults.held())
+	all, abandoned := i.faults.held()
+	writeJSON(w, http.StatusOK, map[string]int{"held": all, "abandoned": abandoned})
 }
 
 func release(i *inn, w http.ResponseWriter, r *http.Request) {

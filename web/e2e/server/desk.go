@@ -38,7 +38,7 @@ func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f := d.faults.next(r.URL.Path)
 	answered := d.ledger.arrive(kept, f.name())
 	defer answered()
-	f.befall(w, func() *httptest.ResponseRecorder { return d.act(kept) })
+	f.befall(w, r, func() *httptest.ResponseRecorder { return d.act(kept) })
 }
 
 // act lets Innkeeper do what is asked, and keeps the answer. It does so even when

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net"
@@ -37,7 +38,13 @@ type fault struct {
 type faults struct {
 	mu    sync.Mutex
 	list  []*fault
-	gates []chan bool // of those that are held; true: go on, false: drop it
+	gates []gate // of those that are held
+}
+
+// gate is what a held request waits at.
+type gate struct {
+	open   chan bool       // true: go on, false: drop it
+	client context.Context // ends when the client hangs up
 }
 
 // set replaces all faults.
@@ -79,25 +86,30 @@ func (f *faults) release(drop bool) int {
 	defer f.mu.Unlock()
 	released := len(f.gates)
 	for _, gate := range f.gates {
-		gate <- !drop
+		gate.open <- !drop
 	}
 	f.gates = nil
 	return released
 }
 
-// held returns how many are held.
-func (f *faults) held() int {
+// held returns how many are held, and how many of their clients have hung up.
+func (f *faults) held() (all, abandoned int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.gates)
+	for _, gate := range f.gates {
+		if gate.client.Err() != nil {
+			abandoned++
+		}
+	}
+	return len(f.gates), abandoned
 }
 
-func (f *faults) wait() (goOn bool) {
-	gate := make(chan bool, 1)
+func (f *faults) wait(client context.Context) (goOn bool) {
+	open := make(chan bool, 1)
 	f.mu.Lock()
-	f.gates = append(f.gates, gate)
+	f.gates = append(f.gates, gate{open: open, client: client})
 	f.mu.Unlock()
-	return <-gate
+	return <-open
 }
 
 func (f *fault) name() string {
@@ -115,8 +127,8 @@ func (f *fault) name() string {
 }
 
 // befall answers a request for which act would do what is asked.
-func (f *fault) befall(w http.ResponseWriter, act func() *httptest.ResponseRecorder) {
-	if f.Hold == "before" && !f.faults.wait() {
+func (f *fault) befall(w http.ResponseWriter, r *http.Request, act func() *httptest.ResponseRecorder) {
+	if f.Hold == "before" && !f.faults.wait(r.Context()) {
 		reset(w)
 		return
 	}
@@ -133,7 +145,7 @@ func (f *fault) befall(w http.ResponseWriter, act func() *httptest.ResponseRecor
 		return
 	}
 	answer := act()
-	if f.Hold == "after" && !f.faults.wait() {
+	if f.Hold == "after" && !f.faults.wait(r.Context()) {
 		reset(w)
 		return
 	}
