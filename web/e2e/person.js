@@ -45,6 +45,9 @@ export class Person {
   // right time. Timers and the monotonic clock go on as before.
   setClock = (wrong) => this.context.clock.setSystemTime(Math.max(1, Date.now() + wrong))
 
+  // pass lets time pass for all tabs, on all their clocks and timers.
+  pass = (time) => this.context.clock.fastForward(time)
+
   url = (path) => this.#origin + path
 
   // cookie returns one of Innkeeper's cookies: "refresh" or "hint".
