@@ -1,9 +1,9 @@
 // The Chromium of the system, with nothing that reaches out.
 import { spawn } from 'node:child_process'
+import { readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { chromium } from 'playwright-core'
 import { until } from './until.js'
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 
 const executablePath = process.env.CHROMIUM || '/usr/bin/chromium'
 
@@ -30,14 +30,23 @@ export const launch = ({ spki } = {}) => chromium.launch({
 })
 
 // spawnBrowser starts a browser by hand over a folder of its own, so that it can be
-// killed as a crash or a power cut would, and started again over the same folder.
-export async function spawnBrowser(folder) {
+// killed as a crash or a power cut would, and started again over the same folder. It
+// does not outlive the test.
+export async function spawnBrowser(t, folder) {
+  const port = join(folder, 'DevToolsActivePort')
+  await rm(port, { force: true }) // of the one before
   const child = spawn(executablePath, [
     '--headless', '--remote-debugging-port=0', `--user-data-dir=${folder}`, '--password-store=basic',
     ...process.getuid?.() === 0 ? ['--no-sandbox'] : [], ...quiet, 'about:blank',
   ], { stdio: 'ignore', detached: true })
   const ended = new Promise((resolve) => child.once('exit', resolve))
-  const port = join(folder, 'DevToolsActivePort')
+  // kill ends all of its processes at once, and none gets to write anything.
+  const kill = async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return
+    process.kill(-child.pid, 'SIGKILL')
+    await ended
+  }
+  t.after(kill)
   const address = await until('the browser to listen', async () => {
     const [number, path] = (await readFile(port, 'utf8').catch(() => '')).split('\n')
     return path && `ws://127.0.0.1:${number}${path}`
@@ -45,11 +54,7 @@ export async function spawnBrowser(folder) {
   const browser = await chromium.connectOverCDP(address)
   return {
     context: browser.contexts()[0],
-    // kill ends all of its processes at once, and none gets to write anything.
-    async kill() {
-      process.kill(-child.pid, 'SIGKILL')
-      await ended
-    },
+    kill,
     // quit ends it as a person does: all is written.
     async quit() {
       const session = await browser.newBrowserCDPSession()
