@@ -45,6 +45,18 @@ describe('answers that do not arrive', { concurrency: 3 }, () => {
     ledger.assertHonest()
   })
 
+  test('D3.6: an answer that takes three seconds is waited for, by both tabs', async (t) => {
+    const { inn, person, tab } = await checkIn(t)
+    const other = await person.tab()
+    await other.ready()
+    await expire(inn)
+    await inn.faults({ path: '/auth/refresh', delay: '3s' })
+    assert.deepEqual(await Promise.all([tab.calls(3), other.calls(3)]), [{ 200: 3 }, { 200: 3 }])
+    const ledger = await inn.ledger()
+    assert.equal(ledger.sum.requests, 1)
+    ledger.assertHonest()
+  })
+
   // The client waits 8 s for an answer. That it comes after 20 s and not after 9 makes
   // no difference to it: by then it has hung up.
   test('D3.6: an answer that comes later than the client waits sets no cookie any more', async (t) => {

@@ -25,8 +25,8 @@ async function run(command, args = []) {
     child.once('exit', (code) => reject(new Error(`${command} ended with ${code}`)))
   })
   const stop = async () => {
-    child.stdin.end()
-    child.kill('SIGTERM')
+    child.stdin.end() // is what the test server waits for, and the demo for SIGTERM
+    if (command.startsWith('./cmd')) child.kill('SIGTERM')
     await ended
   }
   return { line, stop }

@@ -127,7 +127,7 @@ func read(token string) (session string, generation uint32) {
 
 // handedOut returns the refresh token that an answer sets.
 func handedOut(answer *httptest.ResponseRecorder) string {
-	for _, cookie := range answer.Result().Cookies() { //nolint:bodyclose // the body of a recorder needs no closing
+	for _, cookie := range (&http.Response{Header: answer.Header()}).Cookies() {
 		if cookie.Name == refreshCookie {
 			return cookie.Value
 		}
