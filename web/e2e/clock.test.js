@@ -27,7 +27,7 @@ describe('clocks', { concurrency: 4 }, () => {
       await person.setClock(wrong)
       const tab = await person.tab()
       await tab.signUp('ada')
-      onlyServed(await poll(tab, 5_000))
+      onlyServed(await poll(tab, 4_000))
       const ledger = await inn.ledger()
       assert.equal(ledger.sum.requests, 0)
       ledger.assertHonest()
@@ -37,10 +37,9 @@ describe('clocks', { concurrency: 4 }, () => {
   for (const [name, jump, most] of [['forward', hour, 1], ['back', -hour, 1]]) {
     test(`D3.8: the computer's clock jumps an hour ${name} during a session`, async (t) => {
       const { inn, person, tab } = await checkIn(t, { clock: true })
-      // Older than the age below which no token is renewed: 10 s.
-      await tab.run(() => new Promise((resolve) => { setTimeout(resolve, 10_100) }))
+      await person.pass(11_000) // older than the age below which no token is renewed
       await person.setClock(jump)
-      onlyServed(await poll(tab, 5_000))
+      onlyServed(await poll(tab, 4_000))
       const ledger = await inn.ledger()
       assert.ok(ledger.sum.requests <= most, `${ledger.sum.requests} refreshes`)
       ledger.assertHonest()
@@ -49,12 +48,16 @@ describe('clocks', { concurrency: 4 }, () => {
 
   test('D3.8: the clock jumps forward by an hour, again and again', async (t) => {
     const { inn, person, tab } = await checkIn(t, { clock: true })
-    for (let n = 1; n <= 12; n++) {
+    const begin = Date.now()
+    await person.pass(11_000)
+    for (let n = 1; n <= 10; n++) {
       await person.setClock(n * hour)
-      onlyServed(await poll(tab, 1_000))
+      onlyServed(await poll(tab, 500))
     }
     const ledger = await inn.ledger()
-    assert.ok(ledger.sum.requests >= 1 && ledger.sum.requests <= 2, `${ledger.sum.requests} refreshes in 12 s`)
+    const seconds = (Date.now() - begin) / 1000
+    const { requests } = ledger.sum
+    assert.ok(requests >= 1 && requests <= 1 + seconds / 10, `${requests} refreshes in ${seconds} s`)
     ledger.assertHonest()
   })
 
@@ -68,15 +71,17 @@ describe('clocks', { concurrency: 4 }, () => {
   })
 
   for (const n of [1, 3]) {
-    test(`D3.8: access tokens of 5 s, ${n} ${n === 1 ? 'tab' : 'tabs'}: a refresh every 4 s in all`, async (t) => {
+    test(`D3.8: access tokens of 5 s, ${n} ${n === 1 ? 'tab' : 'tabs'}: a refresh every 4 s, whoever makes it`, async (t) => {
       const { inn, person, tab } = await checkIn(t, { plan: { access_ttl: '5s' } })
       const tabs = [tab, ...await person.tabs(n - 1)]
       await Promise.all(tabs.map((one) => one.ready()))
-      const before = await inn.ledger()
-      for (const counts of await Promise.all(tabs.map((one) => poll(one, 12_000)))) onlyServed(counts)
+      const [before, begin] = [await inn.ledger(), Date.now()]
+      for (const counts of await Promise.all(tabs.map((one) => poll(one, 10_000)))) onlyServed(counts)
       const ledger = (await inn.ledger()).since(before)
-      assert.ok(ledger.sum.requests >= 2 && ledger.sum.requests <= 4, `${ledger.sum.requests} refreshes in 12 s`)
-      assert.equal(ledger.sum.rotated, ledger.sum.requests)
+      const seconds = (Date.now() - begin) / 1000
+      const { requests, rotated } = ledger.sum
+      assert.ok(requests >= 1 && requests <= 1 + seconds / 3.9, `${requests} refreshes in ${seconds} s`)
+      assert.equal(rotated, requests)
       ledger.assertHonest()
     })
   }

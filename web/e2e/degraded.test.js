@@ -102,7 +102,7 @@ describe('cookies that are blocked', { concurrency: 2 }, () => {
       profile: { default_content_setting_values: { cookies: 2 } },
     }))
     const browser = await spawnBrowser(t, folder)
-    const person = new Person(undefined, browser.context, inn, inn.url)
+    const person = new Person(browser.context, inn)
     const tab = await person.tab()
     assert.equal(await tab.run(() => { try { return localStorage.length } catch (error) { return error.name } }), 'SecurityError')
     await tab.signUp('ada')

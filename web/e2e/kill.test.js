@@ -16,7 +16,7 @@ const { arrive } = stage()
 // open starts a browser over a folder and the app in it.
 async function open(t, inn, folder) {
   const browser = await spawnBrowser(t, folder)
-  const person = new Person(undefined, browser.context, inn, inn.url)
+  const person = new Person(browser.context, inn)
   return { browser, person, tab: await person.tab() }
 }
 

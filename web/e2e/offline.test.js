@@ -11,6 +11,7 @@ describe('away', { concurrency: 3 }, () => {
     const { inn, person, tab } = await checkIn(t, { clock: true })
     const tabs = [tab, ...await person.tabs(4)]
     await Promise.all(tabs.map((one) => one.ready()))
+    await person.pass(11_000) // no younger token is renewed before the API has refused it
     await person.context.setOffline(true)
     await inn.advance('16m')
     await person.setClock(16 * 60_000)

@@ -10,17 +10,14 @@ export async function visit(browser, inn, { options = {}, script, clock, origin 
   const context = await browser.newContext({ serviceWorkers: 'block' })
   if (clock) await context.clock.install()
   if (script) await context.addInitScript(script)
-  return new Person(browser, context, inn, origin, inn.app ? { url: inn.url, allowedOrigins: [inn.url, inn.app], ...options } : options)
+  return new Person(context, inn, origin, inn.app ? { url: inn.url, allowedOrigins: [inn.url, inn.app], ...options } : options)
 }
 
 export class Person {
   #options
   #origin
 
-  #browser
-
-  constructor(browser, context, inn, origin, options = {}) {
-    this.#browser = browser
+  constructor(context, inn, origin = inn.url, options = {}) {
     this.context = context
     this.inn = inn
     this.complaints = [] // errors that no code of the page has caught
@@ -39,7 +36,7 @@ export class Person {
   tabs = (n, options) => Promise.all(Array.from({ length: n }, () => this.tab(options)))
 
   // elsewhere is the same person with another device.
-  elsewhere = async () => new Person(this.#browser, await this.#browser.newContext({ serviceWorkers: 'block' }), this.inn, this.#origin, this.#options)
+  elsewhere = async () => new Person(await this.context.browser().newContext({ serviceWorkers: 'block' }), this.inn, this.#origin, this.#options)
 
   // setClock sets the clock on the wall of all tabs, so many milliseconds from the
   // right time. Timers and the monotonic clock go on as before.
