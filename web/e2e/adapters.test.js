@@ -4,43 +4,46 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { after, before, beforeEach, test } from 'node:test'
-import { startDemo } from './server.js'
+import { startServer } from './server.js'
 import { launch } from './browser.js'
+import { password } from './person.js'
 
 const client = new URL('../client/', import.meta.url)
-let demo, browser, context, page
+let server, inn, browser, context, page
 
 before(async () => {
-  demo = await startDemo()
-  browser = await launch()
+  server = await startServer()
+  browser = await launch(server)
 })
 after(async () => {
   await browser?.close()
-  await demo?.stop()
+  await server?.stop()
 })
 
 // Each test has a page where somebody is signed in. The adapters are not served by
 // any server, so they are put beside what is.
 beforeEach(async () => {
   await context?.close()
+  await inn?.close()
+  inn = await server.open()
   context = await browser.newContext({ serviceWorkers: 'block' })
   const file = (pattern, path) => context.route(pattern, (route) => route.fulfill({ contentType: 'text/javascript', body: readFileSync(path(route.request().url())) }))
   await file('**/auth/adapters/*.js', (url) => new URL(`adapters/${url.split('/').pop()}`, client))
-  await file(`${demo.url}/vendor/axios.js`, () => new URL('node_modules/axios/dist/esm/axios.js', client))
+  await file(`${inn.url}/vendor/axios.js`, () => new URL('node_modules/axios/dist/esm/axios.js', client))
   page = await context.newPage()
-  await page.goto(`${demo.url}/healthz`) // a document of the server's own, without the policy of the demo page
+  await page.goto(inn.url)
   await signIn({})
 })
 
-const signIn = (options) => page.evaluate(async (options) => {
+const signIn = (options) => page.evaluate(async ([options, password]) => {
   const { createClient } = await import('/auth/client.js')
   window.client?.close()
   window.client = createClient(options)
   await client.ready()
-  if (client.session.status === 'signed_out') await client.signIn({ username: 'ada', password: 'analytical-engine' })
+  if (client.session.status === 'signed_out') await client.signUp({ username: 'ada', password })
   // spoil makes the server refuse the access token, which the client does not know.
   window.spoil = () => fetch('/auth/logout', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"scope":"others"}' })
-}, options)
+}, [options, password])
 
 test('xhr: a refused token is renewed once, and the body sent again', async () => {
   const seen = await page.evaluate(async () => {
@@ -61,14 +64,16 @@ test('xhr: a refused token is renewed once, and the body sent again', async () =
 })
 
 test('xhr: the caller’s abort ends the request', async () => {
-  const name = await page.evaluate(async () => {
+  await inn.faults({ path: '/auth/password', hold: 'before' })
+  await page.evaluate(async () => {
     const { xhr } = await import('/auth/adapters/xhr.js')
-    const controller = new AbortController()
-    const answer = xhr(client, { method: 'GET', url: '/auth/revocations?wait=20s&after=999999999999999999', signal: controller.signal })
-    setTimeout(() => controller.abort(), 100)
-    return answer.then(() => 'answered', (error) => error.name)
+    window.controller = new AbortController()
+    window.outcome = xhr(client, { url: '/auth/password', body: '{}', signal: controller.signal }).then(() => 'answered', (error) => error.name)
   })
-  assert.equal(name, 'AbortError')
+  await inn.held(1)
+  await page.evaluate(() => controller.abort())
+  assert.equal(await page.evaluate(() => outcome), 'AbortError')
+  await inn.abandoned(1)
 })
 
 test('axios: a refused token is renewed once, and a second 401 is the caller’s', async () => {
@@ -110,7 +115,7 @@ async function live(t) {
 
 test('sockets: each connect shows a living token, and signing out closes for good', async (t) => {
   const { origin, shown, cut } = await live(t)
-  await signIn({ allowedOrigins: [demo.url, `http://${origin}`] })
+  await signIn({ allowedOrigins: [inn.url, `http://${origin}`] })
   await page.evaluate(async (origin) => {
     const { connect, protocols } = await import('/auth/adapters/sockets.js')
     window.opened = 0
@@ -149,14 +154,14 @@ test('sockets: who may not be shown the token is not connected to', async (t) =>
 
 test('native: the refresh token is in the store and in no cookie', async () => {
   await page.evaluate(() => client.signOut())
-  const seen = await page.evaluate(async () => {
+  const seen = await page.evaluate(async (password) => {
     const [{ createClient }, { native }] = [await import('/auth/client.js'), await import('/auth/adapters/native.js')]
     let kept = null
     const store = { load: async () => kept, save: async (next) => { kept = next }, clear: async () => { kept = null } }
     const make = () => createClient({ url: location.origin, ...native(store) })
     client.close()
     let shell = make()
-    const first = await shell.signIn({ username: 'ada', password: 'analytical-engine' })
+    const first = await shell.signIn({ username: 'ada', password })
     const token = kept.refreshToken
     await shell.getToken({ forceGen: 1 })
     const rotated = kept.refreshToken !== token && kept.generation === 2
@@ -166,7 +171,7 @@ test('native: the refresh token is in the store and in no cookie', async () => {
     const me = await (await shell.fetch('/auth/me')).json()
     await shell.signOut()
     return { status: first.status, rotated, again: again.status, sameSession: again.session.id === first.session.id, me: me.user.username, cookie: document.cookie, kept }
-  })
+  }, password)
   assert.deepEqual(seen, { status: 'signed_in', rotated: true, again: 'signed_in', sameSession: true, me: 'ada', cookie: '', kept: null })
   assert.deepEqual(await context.cookies(), [])
 })

@@ -11,7 +11,9 @@ import { pause } from './lock.js';
 
 const STORE = 'idempotency-keys';
 const KEPT = 3; // generations
-const PATIENCE = 2_000; // a database that does not answer must not keep anybody from refreshing
+// A database that never answers must not keep anybody from refreshing for good. But where it is only slow, another tab
+// may have stored a key in it, and to send one of our own instead would look like a theft.
+const PATIENCE = 10_000;
 
 /** Keys of this page, so that a try that is repeated has its key even where IndexedDB fails. @type {Map<string, Promise<string>>} */
 const known = new Map();
