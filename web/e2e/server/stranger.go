@@ -2,7 +2,7 @@ package main
 
 import "net/http"
 
-// next door is an origin that nobody trusts. It lets every page call it with every
+// nextDoor is an origin that nobody trusts. It lets every page call it with every
 // header, so that only the client itself can keep the access token from it.
 func nextDoor(l *ledger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
