@@ -50,8 +50,9 @@ test-fuzz:
 	scripts/fuzz 3s
 
 .PHONY: test-clients
-test-clients: ## check the packages for npm: judgment, types, packaging, size
+test-clients: ## check the packages for npm: judgment, React, types, packaging, size
 	cd web/client && npm run check
+	cd web/react && npm run check
 
 .PHONY: test-web
 test-web: ## run the browser tests only
