@@ -61,6 +61,7 @@ test-web: ## run the browser tests only
 .PHONY: test-examples
 test-examples: ## run the tests of the examples for Node only
 	cd examples/node && npm test
+	cd examples/react && npm test
 
 .PHONY: fuzz
 fuzz: ## fuzz each target for FUZZTIME, by default 2m

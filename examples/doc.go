@@ -2,6 +2,7 @@
 // and its tests look after the files that no compiler sees.
 //
 //   - chi, gin, echo: an API in Go, with package verify
+//   - react: an app in React with its API in Go, under one host
 //   - node: an API in Node, which verifies tokens and follows revocations by itself
 //   - mobile: a session on a phone, in Swift and Kotlin, and what each answer means to it
 //   - nginx, traefik, envoy: gateways in front of an API that knows nothing of tokens
