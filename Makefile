@@ -59,7 +59,7 @@ test-web: ## run the browser tests only
 	cd web/e2e && npm test
 
 .PHONY: test-examples
-test-examples: ## run the tests of the examples for Node only
+test-examples: ## run the tests of the examples for Node and React only
 	cd examples/node && npm test
 	cd examples/react && npm test
 
