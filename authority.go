@@ -90,6 +90,9 @@ func Open(ctx context.Context, cfg Config) (*Authority, error) {
 		observer: cfg.Observe,
 	}
 	a.feed.init()
+	if a.rules.ServiceNames == nil {
+		a.rules.ServiceNames = serviceNames(cfg.Issuer)
+	}
 	if len(a.audience) == 0 {
 		a.audience = []string{a.issuer}
 	}

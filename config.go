@@ -107,7 +107,7 @@ type Config struct {
 	// the parameters that OWASP recommends.
 	Passwords password.Config
 	// PasswordPolicy says which new passwords are accepted. Its zero value asks for
-	// 8 characters.
+	// 8 characters; its ServiceNames are those in the issuer's host if they are nil.
 	PasswordPolicy password.Policy
 	// SignupOpen lets anyone create a user. The zero value leaves that to operators.
 	SignupOpen bool

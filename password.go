@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/innkeeper-auth/innkeeper/password"
 )
@@ -33,7 +37,7 @@ func (a *Authority) ChangePassword(ctx context.Context, caller *Caller, req Pass
 	if err := a.checkPassword(ctx, user, req.Current, req.Client); err != nil {
 		return nil, err
 	}
-	hash, err := a.hashPassword(ctx, req.New)
+	hash, err := a.hashPassword(ctx, req.New, about(&user.Subject))
 	if err != nil {
 		return nil, err
 	}
@@ -94,8 +98,8 @@ func (a *Authority) rehash(ctx context.Context, user *User, plain string) {
 }
 
 // hashPassword checks a new password against the policy and hashes it.
-func (a *Authority) hashPassword(ctx context.Context, plain string) (string, error) {
-	if err := a.rules.Check(plain); err != nil {
+func (a *Authority) hashPassword(ctx context.Context, plain string, whose password.About) (string, error) {
+	if err := a.rules.Check(plain, whose); err != nil {
 		return "", err
 	}
 	hash, err := a.hasher.Hash(ctx, plain)
@@ -103,6 +107,56 @@ func (a *Authority) hashPassword(ctx context.Context, plain string) (string, err
 		return "", hashingError(err)
 	}
 	return hash, nil
+}
+
+func about(subject *Subject) password.About {
+	return password.About{Username: subject.Username, Email: subject.Email}
+}
+
+// PasswordJudgment says what would become of a new password, for forms that tell
+// people while they type.
+type PasswordJudgment struct {
+	// Rejected is why the password would be refused; nil if it would be accepted.
+	Rejected *password.RejectedError
+	// Score is how hard it is to guess, 0 to [password.MaxScore]; 0 for one that is
+	// refused.
+	Score int
+}
+
+// JudgePassword says what would become of a new password of this person. It hashes
+// nothing, asks no store and remembers nothing, so that it tells no more than
+// anybody could work out with a copy of this program: nothing about who exists, or
+// what passwords there are.
+func (a *Authority) JudgePassword(plain string, whose password.About) PasswordJudgment {
+	var rejected *password.RejectedError
+	if errors.As(a.rules.Check(plain, whose), &rejected) {
+		return PasswordJudgment{Rejected: rejected}
+	}
+	return PasswordJudgment{Score: password.Estimate(plain)}
+}
+
+// minServiceName is the length from which a label of the issuer's host is taken for
+// the name of the service.
+const minServiceName = 4
+
+// serviceNames are the names that stand in the issuer: the labels of its host, but
+// for the last one and those that say what a host does.
+func serviceNames(issuer string) []string {
+	u, err := url.Parse(issuer)
+	if err != nil {
+		return nil
+	}
+	labels := strings.Split(u.Hostname(), ".")
+	if _, err := netip.ParseAddr(u.Hostname()); err == nil || len(labels) < 2 {
+		return nil // an address, or localhost
+	}
+	var names []string
+	for _, label := range labels[:len(labels)-1] {
+		if len(label) >= minServiceName && !slices.Contains([]string{"auth", "login", "signin", "account", "accounts"}, label) {
+			names = append(names, label)
+		}
+	}
+	return names
 }
 
 // hashingError tells a full queue, which passes, from a broken hash, which does

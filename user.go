@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/text/secure/precis"
+
+	"github.com/innkeeper-auth/innkeeper/password"
 )
 
 // UserID names a user for good: the `sub` of their access tokens. It is random
@@ -125,7 +127,7 @@ func (a *Authority) createUser(ctx context.Context, in NewUser, event Event) (*U
 	if err != nil {
 		return nil, err
 	}
-	hash, err := a.hashPassword(ctx, in.Password)
+	hash, err := a.hashPassword(ctx, in.Password, password.About{Username: username, Email: in.Email})
 	if err != nil {
 		return nil, err
 	}
@@ -229,7 +231,11 @@ func (a *Authority) UpdateUser(ctx context.Context, id UserID, update UserUpdate
 // SetPassword gives a user a new password and ends every session of theirs. It
 // returns [ErrNotFound] or a [*password.RejectedError].
 func (a *Authority) SetPassword(ctx context.Context, id UserID, newPassword string, actor Actor) error {
-	hash, err := a.hashPassword(ctx, newPassword)
+	user, err := a.User(ctx, id)
+	if err != nil {
+		return err
+	}
+	hash, err := a.hashPassword(ctx, newPassword, about(&user.Subject))
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,8 @@ type Problem struct {
 
 	Reason     string  `json:"reason,omitempty" doc:"Why the session ended, with session_ended"`
 	Generation uint32  `json:"generation,omitempty" doc:"Of the token presented, with refresh_generation_mismatch"`
-	Why        string  `json:"why,omitempty" doc:"Which rule refused the password, with password_rejected"`
+	Why        string  `json:"why,omitempty" doc:"Which rule refused the password, with password_rejected: too_short, too_long, too_common, contains_username, contains_email, contains_service_name, invalid_utf8 or unassigned_character"`
+	Hint       string  `json:"hint,omitempty" doc:"What a person can do about it, with password_rejected"`
 	Errors     []Fault `json:"errors,omitempty" doc:"Which members are wrong, with invalid_request"`
 
 	header http.Header
@@ -145,7 +146,7 @@ func detailedProblem(err error) *Problem {
 		return p
 	case errors.As(err, &rejected):
 		p := newProblem(http.StatusUnprocessableEntity, "password_rejected", rejected.Error())
-		p.Why = string(rejected.Reason)
+		p.Why, p.Hint = string(rejected.Reason), rejected.Hint
 		return p
 	}
 	return nil

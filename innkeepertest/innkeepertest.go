@@ -47,6 +47,9 @@ type Options struct {
 	Policy innkeeper.Policy
 	// API is passed on to [httpapi.New]; its Authority is filled in.
 	API httpapi.Config
+	// PasswordPolicy says which new passwords are accepted. The zero value is the
+	// default of a server, without a name of the service.
+	PasswordPolicy password.Policy
 	// SignupOpen lets anyone sign up.
 	SignupOpen bool
 	// Wrap replaces the handler, to inject faults between client and server. The
@@ -85,7 +88,7 @@ func New(t testing.TB, options *Options) *Inn {
 	inn := &Inn{URL: "http://" + server.Listener.Addr().String(), Clock: NewClock(), t: t}
 	config := innkeeper.Config{
 		Issuer: inn.URL, Stores: stores, RootKeys: roots, Clock: inn.Clock.Now,
-		Policy: options.Policy, SignupOpen: options.SignupOpen,
+		Policy: options.Policy, PasswordPolicy: options.PasswordPolicy, SignupOpen: options.SignupOpen,
 		Passwords: password.Config{
 			InsecureWeakParams: true,
 			Params:             password.Params{Memory: 8, Iterations: 1, Parallelism: 1},

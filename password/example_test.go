@@ -17,7 +17,7 @@ func Example() {
 
 	// Sign-up: the policy judges, the hasher hashes.
 	var rejected *password.RejectedError
-	if err := (password.Policy{}).Check("hunter2"); errors.As(err, &rejected) {
+	if err := (password.Policy{}).Check("hunter2", password.About{Username: "ada"}); errors.As(err, &rejected) {
 		fmt.Println(rejected.Reason, "-", rejected.Detail)
 	}
 	stored, err := hasher.Hash(ctx, "correct horse battery staple")

@@ -312,8 +312,8 @@ func TestErrorsTellNoSecret(t *testing.T) {
 	errs = append(errs, err)
 	_, err = h.Hash(t.Context(), secret+"\xff")
 	errs = append(errs, err, h.VerifyUnknown(t.Context(), secret),
-		Policy{MinLength: 64}.Check(secret), Policy{}.Check(secret+"\xff"),
-		Policy{}.Check(secret+"\u0378"), Policy{}.Check(strings.Repeat(secret, 64)))
+		Policy{MinLength: 64}.Check(secret, About{}), Policy{}.Check(secret+"\xff", About{}),
+		Policy{}.Check(secret+"\u0378", About{}), Policy{}.Check(strings.Repeat(secret, 64), About{}))
 
 	for _, err := range errs {
 		if err == nil {

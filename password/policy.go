@@ -2,6 +2,7 @@ package password
 
 import (
 	"fmt"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -22,6 +23,15 @@ const (
 	// program knows; see the package comment. Characters younger than the program
 	// are among them.
 	ReasonUnassigned Reason = "unassigned_character"
+	// ReasonTooCommon: a common or breached password, a variation of one, or a row or
+	// repetition of characters.
+	ReasonTooCommon Reason = "too_common"
+	// ReasonContainsUsername: the username is in it.
+	ReasonContainsUsername Reason = "contains_username"
+	// ReasonContainsEmail: the part of the email address before the @ is in it.
+	ReasonContainsEmail Reason = "contains_email"
+	// ReasonContainsService: one of Policy.ServiceNames is in it.
+	ReasonContainsService Reason = "contains_service_name"
 )
 
 // RejectedError reports a password that a [Policy] does not accept. It never
@@ -32,6 +42,8 @@ type RejectedError struct {
 	// Detail is for people, in English, and may change: "shorter than 8
 	// characters".
 	Detail string
+	// Hint says what to do about it, to the same people.
+	Hint string
 }
 
 func (e *RejectedError) Error() string { return "password rejected: " + e.Detail }
@@ -47,18 +59,26 @@ func hashable(password string) error {
 		return rejectLongerThan(maxPasswordBytes)
 	}
 	if !utf8.ValidString(password) {
-		return &RejectedError{Reason: ReasonInvalidUTF8, Detail: "not valid UTF-8"}
+		return &RejectedError{Reason: ReasonInvalidUTF8, Detail: "not valid UTF-8", Hint: "send it as UTF-8"}
 	}
 	return nil
 }
 
 func rejectLongerThan(bytes int) error {
-	return &RejectedError{Reason: ReasonTooLong, Detail: fmt.Sprintf("longer than %d bytes", bytes)}
+	return &RejectedError{Reason: ReasonTooLong, Detail: fmt.Sprintf("longer than %d bytes", bytes), Hint: "use a shorter one"}
 }
 
-// Policy says which new passwords are acceptable. It asks for length and for
-// nothing else: rules of composition make passwords alike and are advised against
-// by NIST SP 800-63B-4 §3.1.1.2. The zero value is ready to use.
+// Policy says which new passwords are acceptable. It asks for length, and refuses
+// what attackers try first: rules of composition make passwords alike and are
+// advised against by NIST SP 800-63B-4 §3.1.1.2, which asks for the rest. The zero
+// value is ready to use.
+//
+// Refused are passwords that are common or have been in breaches, and small
+// variations of them: other case, characters that stand for letters (P@ssw0rd), up
+// to four digits and signs around them (password1!), repetitions and rows. Refused
+// are names as well, the person's own and the service's, in the same variations.
+// A name of four characters or more must not stand anywhere in the password; of a
+// shorter one, enough else must stand beside it to be long enough without.
 //
 // Ask it about new passwords only. At sign-in the stored hash decides, or a
 // stricter policy would lock out whoever enrolled under a looser one.
@@ -70,6 +90,16 @@ type Policy struct {
 	// UTF-8, 256 to 4,096. Zero: 1,024. The lower bound lets 64 characters of any
 	// script pass; beyond the upper one nothing is hashed or matched.
 	MaxBytes int
+	// ServiceNames are the names by which people know the service: its own, its
+	// domain's, its operator's. Nil: none.
+	ServiceNames []string
+}
+
+// About is what is known of the person whom a new password is for. The zero value
+// is nobody in particular.
+type About struct {
+	Username string
+	Email    string
 }
 
 const (
@@ -103,7 +133,7 @@ func (p Policy) withDefaults() Policy {
 // Check returns nil for an acceptable password and a [*RejectedError] otherwise.
 // A policy that [Policy.Validate] refuses accepts nothing: Check then fails
 // closed and returns that error.
-func (p Policy) Check(password string) error {
+func (p Policy) Check(password string, about About) error {
 	if err := p.Validate(); err != nil {
 		return err
 	}
@@ -119,13 +149,77 @@ func (p Policy) Check(password string) error {
 			return &RejectedError{
 				Reason: ReasonUnassigned,
 				Detail: "contains a character that is not assigned, or too new to be known here",
+				Hint:   "leave out the newest signs",
 			}
 		}
 	}
 	if length(password) < p.MinLength {
-		return &RejectedError{Reason: ReasonTooShort, Detail: fmt.Sprintf("shorter than %d characters", p.MinLength)}
+		return &RejectedError{
+			Reason: ReasonTooShort,
+			Detail: fmt.Sprintf("shorter than %d characters", p.MinLength),
+			Hint:   "use a longer one: " + goodAdvice,
+		}
+	}
+	return p.checkGuess(password, about)
+}
+
+// goodAdvice is what to do about most bad passwords.
+const goodAdvice = "three or four words that have nothing to do with each other are strong and easy to remember"
+
+// checkGuess refuses what whoever knows the person and the service tries first.
+func (p Policy) checkGuess(password string, about About) error {
+	local, _, _ := strings.Cut(about.Email, "@")
+	mailbox, _, _ := strings.Cut(local, "+")
+	name, _, _ := strings.Cut(about.Username, "@") // some usernames are addresses
+	folded := fold(password)
+	written := spellings(folded)
+	for _, names := range []struct {
+		words  []string
+		reason Reason
+		what   string
+	}{
+		{[]string{about.Username, name}, ReasonContainsUsername, "the username"},
+		{[]string{local, mailbox}, ReasonContainsEmail, "the name in the email address"},
+		{p.ServiceNames, ReasonContainsService, "the name of this service"},
+	} {
+		for _, word := range names.words {
+			if p.leansOn(written, word) {
+				return &RejectedError{
+					Reason: names.reason, Detail: "contains " + names.what,
+					Hint: "leave names out, which are guessed first: " + goodAdvice,
+				}
+			}
+		}
+	}
+	if isCommon(folded) {
+		return &RejectedError{
+			Reason: ReasonTooCommon, Detail: "one of the passwords that are guessed first, or nearly so",
+			Hint: "use one that nobody else would think of: " + goodAdvice,
+		}
 	}
 	return nil
+}
+
+// minName is the length from which a name may not stand anywhere in a password. A
+// shorter one stands in many words by chance.
+const minName = 4
+
+// leansOn reports whether a password, given in all its spellings, is too much made of
+// a name.
+func (p Policy) leansOn(written []string, name string) bool {
+	name = fold(name)
+	if name == "" {
+		return false
+	}
+	for _, spelling := range written {
+		switch {
+		case !strings.Contains(spelling, name):
+		case utf8.RuneCountInString(name) >= minName,
+			utf8.RuneCountInString(strings.ReplaceAll(spelling, name, "")) < p.MinLength:
+			return true
+		}
+	}
+	return false
 }
 
 // length counts code points as typed or as hashed, whichever are fewer.

@@ -76,8 +76,9 @@ var hints = []struct {
 // advise returns the hint and the exit code of an error.
 func advise(err error) (advice string, code int) {
 	var (
-		hinted *hintedError
-		input  *innkeeper.InputError
+		hinted   *hintedError
+		input    *innkeeper.InputError
+		rejected *password.RejectedError
 	)
 	switch {
 	case errors.As(err, &hinted) && hinted.usage:
@@ -86,6 +87,8 @@ func advise(err error) (advice string, code int) {
 		return hinted.hint, exitFailed
 	case errors.As(err, &input), errors.Is(err, password.ErrParams):
 		return "", exitUsage // its text says what to choose
+	case errors.As(err, &rejected):
+		return rejected.Hint, exitFailed
 	case errors.Is(err, context.Canceled):
 		return "", exitFailed
 	}

@@ -14,9 +14,10 @@ import (
 
 // passwordFlags say what new passwords must be like, and what a guess costs.
 type passwordFlags struct {
-	PasswordMinLength  int    `default:"8" help:"characters that a new password must have, 8 to 64"`
-	PasswordMemory     uint32 `default:"19" help:"MiB of memory that argon2id takes for one hash, 7 to 256"`
-	PasswordIterations uint32 `default:"2" help:"passes over that memory, 1 to 64, and 35 MiB in all at least"`
+	PasswordMinLength   int      `default:"8" help:"characters that a new password must have, 8 to 64; NIST recommends 15 where there is no second factor"`
+	PasswordServiceName []string `placeholder:"NAME" help:"name of your service, which no new password may contain; may repeat; by default those in the host of the issuer"`
+	PasswordMemory      uint32   `default:"19" help:"MiB of memory that argon2id takes for one hash, 7 to 256"`
+	PasswordIterations  uint32   `default:"2" help:"passes over that memory, 1 to 64, and 35 MiB in all at least"`
 }
 
 // check refuses zeros: they are "the default" to package password, and a mistake
@@ -29,7 +30,7 @@ func (f *passwordFlags) check() error {
 }
 
 func (f *passwordFlags) policy() password.Policy {
-	return password.Policy{MinLength: f.PasswordMinLength}
+	return password.Policy{MinLength: f.PasswordMinLength, ServiceNames: f.PasswordServiceName}
 }
 
 func (f *passwordFlags) hashing() password.Config {

@@ -1,0 +1,212 @@
+package password
+
+import (
+	_ "embed" // for the list
+	"encoding/binary"
+	"sort"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// commonList holds 49,233 common and breached passwords, in lower case, made by
+// scripts/common-passwords, which describes the format: sorted, in blocks, each
+// word written as what differs from the one before. It is read in place, so that a
+// command that checks no password pays nothing for it.
+//
+//go:embed common.bin
+var commonList string
+
+const (
+	listHead  = 8  // the numbers of words and of blocks
+	listBlock = 16 // words in a block
+	// longestCommon is that of the list, and bounds what is looked up.
+	longestCommon = 20
+)
+
+// rankOf looks a word up and returns the power of two below its rank: 0 for the
+// most common one, 15 for the rarest. It knows words as fold writes them.
+func rankOf(word string) (power int, ok bool) {
+	if word == "" || len(word) > longestCommon {
+		return 0, false
+	}
+	blocks := int(binary.BigEndian.Uint32([]byte(commonList[4:listHead])))
+	block := sort.Search(blocks, func(i int) bool { return firstIsAfter(listAt(blocks, i), word) }) - 1
+	if block < 0 {
+		return 0, false
+	}
+	rest := listAt(blocks, block)
+	var space [longestCommon]byte
+	candidate := space[:0]
+	for range listBlock {
+		if rest == "" {
+			break
+		}
+		candidate, power, rest = nextCommon(candidate, rest)
+		if string(candidate) == word {
+			return power, true
+		}
+	}
+	return 0, false
+}
+
+// listAt returns the list from a block on.
+func listAt(blocks, block int) string {
+	start := listHead + 4*block
+	offset := int(binary.BigEndian.Uint32([]byte(commonList[start : start+4])))
+	return commonList[listHead+4*blocks+offset:]
+}
+
+// firstIsAfter reports whether the first word of a block, which shares nothing with
+// the one before, sorts after another one.
+func firstIsAfter(list, word string) bool {
+	for i := 1; ; i++ {
+		last, char := list[i] >= 0x80, list[i]&0x7f
+		switch {
+		case i > len(word): // it goes on where the word ends
+			return true
+		case char != word[i-1]:
+			return char > word[i-1]
+		case last:
+			return false // equal, or the beginning of the word
+		}
+	}
+}
+
+// nextCommon reads one word after another one.
+func nextCommon(before []byte, list string) (word []byte, power int, rest string) {
+	shared, power := int(list[0]>>4), int(list[0]&0xf)
+	word = before[:shared]
+	for i := 1; ; i++ {
+		word = append(word, list[i]&0x7f)
+		if list[i] >= 0x80 {
+			return word, power, list[i+1:]
+		}
+	}
+}
+
+// maxAdded is how many digits and signs around a common password make no
+// difference: a year, or a digit and an exclamation mark.
+const maxAdded = 4
+
+// isCommon reports whether a folded password is what an attacker tries first. It is:
+//
+//   - one of the list, in any case, with the usual characters for letters (0 for
+//     o, @ for a, $ for s...), and with up to four digits and signs around it;
+//   - one such word or fewer than four characters, over and over;
+//   - a row of characters: 12345678, hgfedcba.
+func isCommon(folded string) bool {
+	if isRow(folded) {
+		return true
+	}
+	if unit, ok := repeated(folded); ok && (utf8.RuneCountInString(unit) < 4 || isListed(unit)) {
+		return true
+	}
+	return isListed(folded)
+}
+
+func isListed(folded string) bool {
+	for _, trimmed := range trimmings(folded) {
+		for _, spelling := range spellings(trimmed) {
+			if _, ok := rankOf(spelling); ok {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// fold is the form in which passwords are compared with words. It never is what is
+// hashed.
+func fold(text string) string { return strings.ToLower(normalize(text)) }
+
+// trimmings returns a password as it is, and without the few digits and signs
+// before it, after it and around it.
+func trimmings(folded string) []string {
+	isAdded := func(r rune) bool { return !unicode.IsLetter(r) }
+	all := []string{folded}
+	for _, trimmed := range []string{
+		strings.TrimRightFunc(folded, isAdded), strings.TrimLeftFunc(folded, isAdded), strings.TrimFunc(folded, isAdded),
+	} {
+		if trimmed != folded && len(folded)-len(trimmed) <= maxAdded {
+			all = append(all, trimmed)
+		}
+	}
+	return all
+}
+
+// spellings returns a word as it is, and with letters for the characters that
+// stand for them. A 1 and an exclamation mark stand for two.
+func spellings(folded string) []string {
+	all := []string{folded}
+	for _, one := range []rune{'i', 'l'} {
+		spelled := strings.Map(func(r rune) rune {
+			switch r {
+			case '4', '@':
+				return 'a'
+			case '3':
+				return 'e'
+			case '0':
+				return 'o'
+			case '5', '$':
+				return 's'
+			case '7', '+':
+				return 't'
+			case '1', '!':
+				return one
+			}
+			return r
+		}, folded)
+		if spelled != folded {
+			all = append(all, spelled)
+		}
+	}
+	return all
+}
+
+// isRow reports whether every character is the same step from the one before: none,
+// one up or one down.
+func isRow(folded string) bool {
+	runes := []rune(folded)
+	return len(runes) > 2 && rowLength(runes) == len(runes)
+}
+
+// rowLength returns how many characters at the beginning are a row.
+func rowLength(runes []rune) int {
+	if len(runes) < 2 {
+		return len(runes)
+	}
+	step := runes[1] - runes[0]
+	if step < -1 || step > 1 {
+		return 1
+	}
+	n := 2
+	for n < len(runes) && runes[n]-runes[n-1] == step {
+		n++
+	}
+	return n
+}
+
+// repeated returns the shortest text that makes up a password when it is written
+// over and over, the last time perhaps not to its end. It takes time in proportion
+// to the length: strangers choose it.
+func repeated(folded string) (unit string, ok bool) {
+	// border[i] is how long the longest text is that both begins and ends the first
+	// i+1 bytes without being all of them: Knuth, Morris and Pratt's prefix function.
+	border := make([]int, len(folded))
+	for i := 1; i < len(folded); i++ {
+		n := border[i-1]
+		for n > 0 && folded[i] != folded[n] {
+			n = border[n-1]
+		}
+		if folded[i] == folded[n] {
+			n++
+		}
+		border[i] = n
+	}
+	if len(folded) == 0 {
+		return "", false
+	}
+	period := len(folded) - border[len(folded)-1]
+	return folded[:period], period <= len(folded)/2
+}
