@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// ErrParams reports [Params] out of bounds: too cheap to protect anyone, or so
-// expensive that a single sign-in would take the server down.
-var ErrParams = errors.New("argon2id parameters out of bounds")
+// ErrParams reports [Params], or those of a foreign hash, out of bounds: too cheap to
+// protect anyone, or so expensive that a single sign-in would take the server down.
+var ErrParams = errors.New("parameters of the password hash are out of bounds")
 
 // Params are the cost of an argon2id hash: what one guess costs a thief, and one
 // sign-in costs you.

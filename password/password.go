@@ -16,6 +16,10 @@
 // own [Params], so raising them strands nobody: old hashes go on working, and
 // Verify says when to replace one.
 //
+// Hashes of other programs are kept too, in the spelling that [Import] gives them,
+// until their users sign in and Verify says to replace them: bcrypt, scrypt, PBKDF2,
+// argon2 of others, and Firebase's variant of scrypt.
+//
 // # Memory
 //
 // Hashing is slow and large on purpose, which makes a sign-in form a way to
@@ -176,8 +180,8 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 
 // Verify compares a password with a hash from the store. A nil error means that
 // they belong together; needsRehash then tells that the hash is cheaper to attack
-// than a new one would be, and that the caller, who holds the password now,
-// should replace it by a fresh [Hasher.Hash].
+// than a new one would be, or another program's, and that the caller, who holds the
+// password now, should replace it by a fresh [Hasher.Hash].
 //
 // It returns [ErrMismatch] for a wrong password, [ErrMalformed] or [ErrParams]
 // for a stored hash that cannot be used, [ErrBusy], or an error that wraps
@@ -190,6 +194,13 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 // in since.
 func (h *Hasher) Verify(ctx context.Context, encoded, password string) (needsRehash bool, err error) {
 	d, err := parsePHC(encoded)
+	if errors.Is(err, ErrMalformed) {
+		var f foreign
+		if f, err = parseForeign(encoded); err == nil {
+			err = h.verifyForeign(ctx, f, password)
+			return err == nil, err
+		}
+	}
 	if err != nil {
 		return false, fmt.Errorf("verify password: stored hash: %w", err)
 	}
@@ -222,7 +233,7 @@ func (h *Hasher) VerifyUnknown(ctx context.Context, password string) error {
 // tag waits for a turn and computes the tag of a valid UTF-8 password under the
 // digest's params and salt.
 func (h *Hasher) tag(ctx context.Context, d digest, password string) ([]byte, error) {
-	slots := h.slots(d.params)
+	slots := h.slots(d.params.Memory)
 	if err := h.gate.enter(ctx, slots); err != nil {
 		return nil, err
 	}
@@ -231,12 +242,12 @@ func (h *Hasher) tag(ctx context.Context, d digest, password string) ([]byte, er
 	return h.derive(d.params, d.salt[:], []byte(normalize(password))), nil
 }
 
-// slots returns how much of the gate a hash takes: one slot for each Params.Memory
-// that it needs, rounded up. A hash that needs more than there is takes everything
+// slots returns how much of the gate a hash of so many KiB takes: one slot for each
+// Params.Memory that it needs, rounded up. A hash that needs more than there is takes everything
 // and so runs alone. Refusing it would lock out those whose hashes were made under
 // more generous Params.
-func (h *Hasher) slots(p Params) int {
-	needed := (p.Memory + h.params.Memory - 1) / h.params.Memory
+func (h *Hasher) slots(memory uint32) int {
+	needed := (memory + h.params.Memory - 1) / h.params.Memory
 	return min(int(needed), h.gate.capacity)
 }
 

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// ErrMalformed reports a stored hash that is not argon2id, version 19, with a
-// salt of 16 and a tag of 32 bytes, in its one spelling.
-var ErrMalformed = errors.New("not an argon2id hash in its canonical spelling")
+// ErrMalformed reports a hash in no spelling that is known here: for one of ours,
+// argon2id, version 19, with a salt of 16 and a tag of 32 bytes, in its one spelling.
+var ErrMalformed = errors.New("not a password hash that is known here")
 
 const (
 	saltSize = 16
