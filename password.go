@@ -70,7 +70,7 @@ func (a *Authority) ChangePassword(ctx context.Context, caller *Caller, req Pass
 // checkPassword returns nil if the password is the user's, and brings its stored
 // hash up to the present parameters.
 func (a *Authority) checkPassword(ctx context.Context, user *User, plain string, client Client) error {
-	outdated, err := a.hasher.Verify(ctx, user.PasswordHash, plain)
+	outdated, err := a.verifyPassword(ctx, user, plain)
 	if errors.Is(err, password.ErrMismatch) {
 		a.loginFailed(ctx, user.ID, client)
 		return ErrInvalidCredentials
@@ -84,7 +84,16 @@ func (a *Authority) checkPassword(ctx context.Context, user *User, plain string,
 	return nil
 }
 
-// rehash replaces a hash made with weaker parameters. It is a convenience: if it
+// verifyPassword compares a password with the stored hash, which users who were
+// imported without one do not have.
+func (a *Authority) verifyPassword(ctx context.Context, user *User, plain string) (outdated bool, err error) {
+	if user.PasswordHash == "" {
+		return false, a.hasher.VerifyUnknown(ctx, plain)
+	}
+	return a.hasher.Verify(ctx, user.PasswordHash, plain)
+}
+
+// rehash replaces a hash made with weaker parameters, or by another program. It is a convenience: if it
 // does not succeed, or the password has changed meanwhile, the next login tries
 // again.
 func (a *Authority) rehash(ctx context.Context, user *User, plain string) {

@@ -13,6 +13,7 @@ type userCommand struct {
 	Admin adminFlags `embed:""`
 
 	Add      userAddCommand      `cmd:"" help:"create a user"`
+	Import   userImportCommand   `cmd:"" help:"take over users and password hashes of another program"`
 	List     userListCommand     `cmd:"" help:"list all users"`
 	Roles    userRolesCommand    `cmd:"" help:"show the roles of a user, or replace them"`
 	Password userPasswordCommand `cmd:"" help:"set a password, which ends every session of the user"`

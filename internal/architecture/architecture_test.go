@@ -54,6 +54,7 @@ var mayImport = map[string][]string{
 
 	// What is between stores knows none in particular.
 	"internal/transfer": {domain, "keyring", "rootkey"},
+	"internal/userfile": {domain, "internal/strictjson", "password"},
 
 	// The edge asks the domain and never a store. What it needs of the packages
 	// below are errors and constants.
@@ -73,7 +74,7 @@ var mayImport = map[string][]string{
 	},
 	"internal/soak": {"internal/testengine", "verify"}, // it sees servers from the outside, like any client and any API
 	"cmd/innkeeper": {
-		domain, "accesstoken", "client", "httpapi", "internal/ballast", "internal/demo", "internal/load", "internal/transfer",
+		domain, "accesstoken", "client", "httpapi", "internal/ballast", "internal/demo", "internal/load", "internal/transfer", "internal/userfile",
 		"keyring", "password", "rootkey",
 		"store/memory", "store/postgres", "store/redis", "store/sqlite", "verify",
 	},
