@@ -35,7 +35,7 @@ func parseBcryptSHA256(rest string) (foreign, error) { return readBcrypt(rest, t
 func readBcrypt(text string, prehashed bool) (foreign, error) {
 	letter, text, _ := strings.Cut(text, "$")
 	cost, rest, _ := strings.Cut(text, "$")
-	if len(letter) != 1 || !strings.Contains("aby", letter) || len(cost) != 2 || len(rest) != 53 ||
+	if letter != "a" && letter != "b" && letter != "y" || len(cost) != 2 || len(rest) != 53 ||
 		strings.Trim(rest, bcryptDigits) != "" {
 		return nil, ErrMalformed
 	}

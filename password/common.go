@@ -9,10 +9,10 @@ import (
 	"unicode/utf8"
 )
 
-// commonList holds 49,233 common and breached passwords, in lower case, made by
-// scripts/common-passwords, which describes the format: sorted, in blocks, each
-// word written as what differs from the one before. It is read in place, so that a
-// command that checks no password pays nothing for it.
+// commonList holds 49,233 common and breached passwords, in lower case, of zxcvbn-ts
+// (see common.LICENSE). It is made by scripts/common-passwords, which describes the
+// format: sorted, in blocks, each word written as what differs from the one before.
+// It is read in place, so that a command that checks no password pays nothing for it.
 //
 //go:embed common.bin
 var commonList string

@@ -58,6 +58,7 @@ func (c *userImportCommand) Run(ctx context.Context, std *stdio, parent *userCom
 
 	users := userfile.New(userfile.Config{
 		Authority: o.Authority, Actor: innkeeper.ActorOperator, Firebase: project, DryRun: c.DryRun, Reject: rejects.add,
+		Workers: workersFor(parent.Admin.Data.Place.place()),
 	})
 	stop := rejects.follow(users, size)
 	err = users.Run(ctx, file)
@@ -74,6 +75,15 @@ func (c *userImportCommand) Run(ctx context.Context, std *stdio, parent *userCom
 			"correct them and run the same command again: users who are there already are skipped")
 	}
 	return nil
+}
+
+// workersFor returns how many users a database takes at a time: SQLite as many as it
+// commits together, PostgreSQL twice as many as there are connections.
+func workersFor(here place) int {
+	if here.sqlite() {
+		return 256
+	}
+	return 32
 }
 
 // open opens the file, and returns its size, zero if that is not known.
@@ -100,11 +110,11 @@ func (c *userImportCommand) firebase() (*password.FirebaseProject, error) {
 	}
 	text, err := os.ReadFile(c.FirebaseConfig)
 	if err != nil {
-		return nil, usage(fmt.Errorf("read Firebase parameters: %w", err), "copy them from the console: Authentication, Users, ⋮, Password hash parameters")
+		return nil, usage(fmt.Errorf("read parameters of Firebase: %w", err), "copy them from the console: Authentication, Users, ⋮, Password hash parameters")
 	}
 	project, err := password.ParseFirebaseProject(string(text))
 	if err != nil {
-		return nil, usage(fmt.Errorf("Firebase parameters in %s: %w", c.FirebaseConfig, err), "copy them from the console as they are: Authentication, Users, ⋮, Password hash parameters") //nolint:revive // a name
+		return nil, usage(fmt.Errorf("parameters of Firebase in %s: %w", c.FirebaseConfig, err), "copy them from the console as they are: Authentication, Users, ⋮, Password hash parameters")
 	}
 	return &project, nil
 }

@@ -118,3 +118,16 @@ func (c *console) waitPrompt(prompt string) {
 	}
 	c.t.Fatalf("the command does not ask: %q", c.screen)
 }
+
+// waitScreen waits until a text is on the screen, which is a little later than the
+// command has written it.
+func (c *console) waitScreen(text string) {
+	c.t.Helper()
+	for range 1000 {
+		if strings.Contains(c.screen.String(), text) {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	c.t.Fatalf("%q does not appear: %q", text, c.screen)
+}

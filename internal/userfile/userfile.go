@@ -19,6 +19,7 @@ import (
 	"io"
 	"maps"
 	"sync"
+	"time"
 
 	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/password"
@@ -35,9 +36,12 @@ type Config struct {
 	Firebase *password.FirebaseProject
 	// DryRun finds out what would happen, and writes nothing. The zero value imports.
 	DryRun bool
-	// Workers is how many users are on their way to the store at a time. Zero: 128,
-	// enough for a store to commit many at once.
+	// Workers is how many users are on their way to the store at a time. Zero: 32.
+	// More than a store takes at once only wait.
 	Workers int
+	// Tries is how often each user is tried while the store does not answer, a second
+	// apart. Zero: 30, in which a database restarts or fails over.
+	Tries int
 	// Reject is called for each line that is not imported, never twice at the same
 	// time. Required.
 	Reject func(Rejection)
@@ -68,7 +72,10 @@ type Import struct {
 // New prepares an import.
 func New(cfg Config) *Import {
 	if cfg.Workers == 0 {
-		cfg.Workers = 128
+		cfg.Workers = 32
+	}
+	if cfg.Tries == 0 {
+		cfg.Tries = 30
 	}
 	return &Import{
 		cfg: cfg, seed: maphash.MakeSeed(),
@@ -199,7 +206,7 @@ func (i *Import) settle(ctx context.Context, l line) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	imported, err := i.tryImport(ctx, l.user)
+	imported, err := i.patiently(ctx, l.user)
 	switch fault := rejectionOf(err); {
 	case fault != nil:
 		fault.Line, fault.Text = l.number, l.text
@@ -210,6 +217,23 @@ func (i *Import) settle(ctx context.Context, l line) error {
 		i.count(imported, l.user)
 	}
 	return nil
+}
+
+// patiently imports one user, and tries again while the store does not answer. What
+// has been written unseen is there at the next try.
+func (i *Import) patiently(ctx context.Context, user innkeeper.ImportedUser) (imported bool, err error) {
+	for try := 1; ; try++ {
+		imported, err = i.tryImport(ctx, user)
+		var unavailable *innkeeper.UnavailableError
+		if !errors.As(err, &unavailable) || try == i.cfg.Tries {
+			return imported, err
+		}
+		select {
+		case <-time.After(unavailable.RetryAfter):
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
 }
 
 func (i *Import) tryImport(ctx context.Context, user innkeeper.ImportedUser) (bool, error) {
