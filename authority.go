@@ -33,6 +33,8 @@ type Authority struct {
 	signup   bool
 	observer func(ctx context.Context, event Event)
 	feed     feed
+
+	serviceUses, serviceRefusals pace
 }
 
 // Open returns an Authority over the given stores. On a store that is new it
@@ -160,9 +162,9 @@ func (a *Authority) observe(ctx context.Context, event Event) {
 	}
 }
 
-// clientID is the `client_id` of every access token (RFC 9068 section 2.2). The
+// ClientID is the `client_id` of every access token (RFC 9068 section 2.2). The
 // apps that sign people in here are all first-party and share it.
-const clientID = "innkeeper"
+const ClientID = "innkeeper"
 
 // Grant is what a sign-in or a refresh hands out.
 type Grant struct {
@@ -192,7 +194,7 @@ func (a *Authority) grant(ctx context.Context, session *Session, user *Subject, 
 		IssuedAt:    issuedAt,
 		AuthTime:    session.CreatedAt,
 		ID:          newTokenID(),
-		ClientID:    clientID,
+		ClientID:    ClientID,
 		AuthMethods: session.Methods,
 		Epoch:       session.Epoch.String(),
 		Username:    user.Username,
@@ -233,9 +235,15 @@ func UserActor(id UserID) Actor { return Actor("user:" + id.String()) }
 // [ErrAccessTokenInvalid], [ErrAccessTokenExpired], [ErrAccessTokenRevoked], or an
 // error that matches [ErrUnavailable].
 func (a *Authority) Authenticate(ctx context.Context, token string) (*Caller, error) {
+	_, caller, err := a.authenticate(ctx, token)
+	return caller, err
+}
+
+// authenticate is Authenticate, with what the token itself says.
+func (a *Authority) authenticate(ctx context.Context, token string) (*accesstoken.Claims, *Caller, error) {
 	now := a.now()
 	if err := a.keys.Fresh(ctx, now); err != nil {
-		return nil, unavailable(err)
+		return nil, nil, unavailable(err)
 	}
 	var keyID string
 	claims, err := accesstoken.Verify(token, func(id string) (accesstoken.PublicKey, bool) {
@@ -244,27 +252,27 @@ func (a *Authority) Authenticate(ctx context.Context, token string) (*Caller, er
 	}, accesstoken.Expectation{Issuer: a.issuer, Audience: a.audience[0], Now: now})
 	switch {
 	case keyID != "" && (a.feed.revoked.Has(revoked.Key, keyID) || a.keys.Distrusts(keyID)):
-		return nil, ErrAccessTokenRevoked // its honest tokens are to be refreshed, as in Check
+		return nil, nil, ErrAccessTokenRevoked // its honest tokens are to be refreshed, as in Check
 	case errors.Is(err, accesstoken.ErrExpired):
-		return nil, ErrAccessTokenExpired
+		return nil, nil, ErrAccessTokenExpired
 	case err != nil:
-		return nil, ErrAccessTokenInvalid
+		return nil, nil, ErrAccessTokenInvalid
 	}
 	id, err := ParseSessionID(claims.SessionID)
 	if err != nil {
-		return nil, ErrAccessTokenInvalid
+		return nil, nil, ErrAccessTokenInvalid
 	}
 	session, user, err := a.stores.Sessions.Session(ctx, id)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		return nil, ErrAccessTokenRevoked
+		return nil, nil, ErrAccessTokenRevoked
 	case err != nil:
-		return nil, unavailable(fmt.Errorf("read session: %w", err))
+		return nil, nil, unavailable(fmt.Errorf("read session: %w", err))
 	}
 	// A session that was carried to another epoch is alive, but this token, made
 	// under the old one, is in the revocation feed and refused everywhere.
 	if _, alive := session.aliveFor(user); !alive || claims.Epoch != session.Epoch.String() {
-		return nil, ErrAccessTokenRevoked
+		return nil, nil, ErrAccessTokenRevoked
 	}
-	return &Caller{Subject: *user, Session: session}, nil
+	return &claims, &Caller{Subject: *user, Session: session}, nil
 }

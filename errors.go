@@ -33,6 +33,18 @@ var (
 	// ErrRefreshSuperseded reports a late duplicate of an honest refresh: it gives
 	// nothing and ends nothing. Look at the token store again (row 8).
 	ErrRefreshSuperseded = errors.New("a newer refresh token has been handed out")
+	// ErrTokenInactive reports a token that is good for nothing, for whichever reason.
+	ErrTokenInactive = errors.New("token is not active")
+	// ErrServiceInvalid reports a service credential that does not exist, was removed
+	// or is another service's. The three are indistinguishable on purpose.
+	ErrServiceInvalid = errors.New("service credential is invalid")
+	// ErrServiceScope reports a service that may not do this.
+	ErrServiceScope = errors.New("the service lacks a scope that this needs")
+	// ErrUserDisabled reports a session that was to be opened for a disabled user.
+	ErrUserDisabled = errors.New("the user is disabled")
+	// ErrUserIsAdmin reports a session that was to be opened for an administrator by
+	// somebody who is none.
+	ErrUserIsAdmin = errors.New("the user is an administrator")
 	// ErrSignupClosed reports a sign-up on a server whose operator creates users.
 	ErrSignupClosed = errors.New("sign-up is closed")
 	// ErrUsernameTaken reports a username that another user has.
@@ -41,8 +53,8 @@ var (
 	ErrRoleUnknown = errors.New("role does not exist")
 	// ErrRoleBuiltIn reports an attempt to delete the role that guards this API.
 	ErrRoleBuiltIn = errors.New("role is built in")
-	// ErrNotFound reports a user, session or role that does not exist, or that is
-	// not the caller's.
+	// ErrNotFound reports a user, session, role or service that does not exist, or
+	// that is not the caller's.
 	ErrNotFound = errors.New("not found")
 	// ErrUnavailable reports that something we depend on did not answer. It is not
 	// a verdict about the caller: try again. MUST NOT be read as a sign-out.

@@ -26,6 +26,9 @@ const (
 	EventUserDeleted      EventKind = "user.deleted"
 	EventRoleSet          EventKind = "role.set"
 	EventRoleDeleted      EventKind = "role.deleted"
+	EventServiceAdded     EventKind = "service.added"
+	EventServiceRemoved   EventKind = "service.removed"
+	EventServiceRefused   EventKind = "service.refused"
 	EventKeyPublished     EventKind = "key.published" // a signing key is in reserve
 	EventKeyRotated       EventKind = "key.rotated"   // another signing key signs
 	EventKeyRemoved       EventKind = "key.removed"   // a signing key is gone
@@ -33,9 +36,9 @@ const (
 	EventKeyRewrapped     EventKind = "key.rewrapped" // a signing key is encrypted under another root key
 )
 
-// Actor says who caused an event: "user:ID" for a signed-in person, "operator"
-// for the command line, "server" for the servers themselves, empty for the
-// presenter of a refresh token.
+// Actor says who caused an event: "user:ID" for a signed-in person, "service:NAME"
+// for a program with a service credential, "operator" for the command line, "server"
+// for the servers themselves, empty for the presenter of a refresh token.
 type Actor string
 
 // ActorOperator is whoever has the command line and the database.

@@ -29,11 +29,13 @@ type SignupRequest struct {
 
 const maxDevice = 100
 
-func (r *LoginRequest) check() error {
-	if !r.Delivery.Valid() {
+func (r *LoginRequest) check() error { return checkArrival(r.Delivery, r.Device) }
+
+func checkArrival(delivery Delivery, device string) error {
+	if !delivery.Valid() {
 		return &InputError{Field: "delivery", Detail: `choose "cookie" or "body"`}
 	}
-	if len([]rune(r.Device)) > maxDevice {
+	if len([]rune(device)) > maxDevice {
 		return &InputError{Field: "device", Detail: fmt.Sprintf("use at most %d characters", maxDevice)}
 	}
 	return nil
@@ -118,37 +120,42 @@ func (a *Authority) loginFailed(ctx context.Context, user UserID, client Client)
 	a.observe(ctx, Event{At: a.now(), Kind: EventLoginFailed, UserID: user, Client: client.bounded()})
 }
 
-// start opens a session for a user who has just authenticated. It returns
+// start opens a session for a user who has just proved their password. It returns
 // [ErrEpochMoved] if the user has changed since they were read.
 func (a *Authority) start(ctx context.Context, user *User, req LoginRequest) (*Grant, error) {
-	session, refresh := a.open(&user.Subject, req.Delivery, req.Device, req.Client)
-	if err := a.canSign(ctx, session.CreatedAt); err != nil {
+	session, refresh := a.open(&user.Subject, arrival{
+		delivery: req.Delivery, device: req.Device, client: req.Client, methods: byPassword(),
+	})
+	if err := a.canSign(ctx, session.RotatedAt); err != nil {
 		return nil, err // and the session that it replaces lives on
 	}
-	birth := Birth{
-		Session: session,
-		Event: Event{
-			At: session.CreatedAt, Kind: EventSessionStarted, Actor: UserActor(user.ID),
-			UserID: user.ID, SessionID: session.ID, Client: session.Client,
-		},
-	}
+	birth := Birth{Session: session, Event: Event{Actor: UserActor(user.ID)}}
 	replaced, err := a.replaced(ctx, req)
 	if err != nil {
 		return nil, err
 	}
 	birth.Replaces = replaced
+	return a.begin(ctx, user, birth, refresh)
+}
+
+// begin stores a new session and hands out its first tokens. It returns
+// [ErrEpochMoved] as start does.
+func (a *Authority) begin(ctx context.Context, user *User, birth Birth, refresh RefreshToken) (*Grant, error) {
+	session, now := birth.Session, birth.Session.RotatedAt
+	birth.Event.At, birth.Event.Kind = now, EventSessionStarted
+	birth.Event.UserID, birth.Event.SessionID, birth.Event.Client = user.ID, session.ID, session.Client
 	switch err := a.stores.Sessions.CreateSession(ctx, birth); {
 	case errors.Is(err, ErrEpochMoved):
 		return nil, ErrEpochMoved
 	case err != nil:
 		return nil, unavailable(fmt.Errorf("open session: %w", err))
 	}
-	if replaced != nil {
+	if replaced := birth.Replaces; replaced != nil {
 		a.feed.wrote(replaced.Revocation)
 		a.observe(ctx, replaced.Event)
 	}
 	a.observe(ctx, birth.Event)
-	return a.grant(ctx, &session, &user.Subject, refresh, session.CreatedAt, session.CreatedAt)
+	return a.grant(ctx, &session, &user.Subject, refresh, now, now)
 }
 
 // replaced returns the end of the live session that a sign-in arrived with, nil

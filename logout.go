@@ -88,6 +88,29 @@ func (a *Authority) logoutToken(ctx context.Context, token *RefreshToken, event 
 	return unlessEnded(a.end(ctx, session, ReasonLogout, event))
 }
 
+// RevokeToken ends the session of a token, refresh or access, on behalf of whoever
+// presents it (RFC 7009): of a refresh token of any generation, as [Authority.Logout]
+// does, and of an access token that is good. Text that is no such token is fine.
+// actor is empty for the holder of the token. The only errors match
+// [ErrUnavailable].
+func (a *Authority) RevokeToken(ctx context.Context, text string, actor Actor, client Client) error {
+	event := Event{Kind: EventSessionEnded, Actor: actor, Client: client.bounded()}
+	if token, err := ParseRefreshToken(a.roots, text); err == nil {
+		return a.logoutToken(ctx, &token, event)
+	}
+	caller, err := a.Authenticate(ctx, text)
+	switch {
+	case errors.Is(err, ErrUnavailable):
+		return err
+	case err != nil:
+		return nil // what it opened is closed already
+	}
+	if event.Actor == "" {
+		event.Actor = caller.actor()
+	}
+	return unlessEnded(a.end(ctx, &caller.Session, ReasonLogout, event))
+}
+
 // bearerOfSession returns the live session whose access token or current refresh
 // token was shown.
 func (a *Authority) bearerOfSession(ctx context.Context, req LogoutRequest) (*Session, error) {

@@ -59,7 +59,7 @@ func (t *tap) forget() map[string]int {
 func (t *tap) on(s innkeeper.Stores) innkeeper.Stores {
 	return innkeeper.Stores{
 		Sessions: tappedSessions{t, s.Sessions}, Users: tappedUsers{t, s.Users}, Roles: tappedRoles{t, s.Roles},
-		Events: tappedEvents{t, s.Events}, Revocations: tappedRevocations{t, s.Revocations},
+		Services: tappedServices{t, s.Services}, Events: tappedEvents{t, s.Events}, Revocations: tappedRevocations{t, s.Revocations},
 		RootKeys: tappedRootKeys{t, s.RootKeys}, Issuer: tappedIssuer{t, s.Issuer}, Keys: tappedKeys{t, s.Keys},
 	}
 }
@@ -159,6 +159,31 @@ func (s tappedRoles) Roles(ctx context.Context) ([]innkeeper.Role, error) {
 
 func (s tappedRoles) DeleteRole(ctx context.Context, name string, event innkeeper.Event) error {
 	return tappedWrite(s.tap, "DeleteRole", func() error { return s.store.DeleteRole(ctx, name, event) })
+}
+
+type tappedServices struct {
+	tap   *tap
+	store innkeeper.ServiceStore
+}
+
+func (s tappedServices) CreateService(ctx context.Context, service innkeeper.Service, event innkeeper.Event) error {
+	return tappedWrite(s.tap, "CreateService", func() error { return s.store.CreateService(ctx, service, event) })
+}
+
+func (s tappedServices) Service(ctx context.Context, id innkeeper.ServiceID) (innkeeper.Service, error) {
+	return tapped(s.tap, "Service", func() (innkeeper.Service, error) { return s.store.Service(ctx, id) })
+}
+
+func (s tappedServices) Services(ctx context.Context) ([]innkeeper.Service, error) {
+	return tapped(s.tap, "Services", func() ([]innkeeper.Service, error) { return s.store.Services(ctx) })
+}
+
+func (s tappedServices) NoteServiceUse(ctx context.Context, id innkeeper.ServiceID, at time.Time) error {
+	return tappedWrite(s.tap, "NoteServiceUse", func() error { return s.store.NoteServiceUse(ctx, id, at) })
+}
+
+func (s tappedServices) DeleteService(ctx context.Context, id innkeeper.ServiceID, event innkeeper.Event) error {
+	return tappedWrite(s.tap, "DeleteService", func() error { return s.store.DeleteService(ctx, id, event) })
 }
 
 type tappedEvents struct {

@@ -45,7 +45,9 @@ func (a *Authority) ChangePassword(ctx context.Context, caller *Caller, req Pass
 	replacement := a.newEpoch(user, ReasonPasswordChanged)
 	after := user.Subject
 	after.Epoch = replacement.Epoch
-	session, refresh := a.open(&after, caller.Session.Delivery, caller.Session.Device, req.Client)
+	session, refresh := a.open(&after, arrival{
+		delivery: caller.Session.Delivery, device: caller.Session.Device, client: req.Client, methods: byPassword(),
+	})
 	replacement.Open = &session
 	if err := a.canSign(ctx, session.CreatedAt); err != nil {
 		return nil, err // before the other sessions end

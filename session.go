@@ -117,7 +117,7 @@ type Session struct {
 	Client   Client   // of the latest rotation
 	Methods  []string // how the person authenticated (RFC 8176): the `amr` claim
 
-	CreatedAt time.Time // the `auth_time` of its access tokens
+	CreatedAt time.Time // when the person authenticated: the `auth_time` of its access tokens
 	ExpiresAt time.Time // absolute end: no refresh moves it
 
 	Generation       uint32     // of the current refresh token; starts at 1
@@ -245,21 +245,34 @@ func (a *Authority) ending(session *Session, reason Reason, event Event) Ending 
 	}
 }
 
+// arrival is what a session is born with besides its user.
+type arrival struct {
+	delivery Delivery
+	device   string
+	client   Client
+	methods  []string
+	authTime time.Time // when the person proved who they are; zero value: now
+}
+
 // open prepares a session that has just authenticated, with its first refresh
-// token. It lives only under the epoch that was read together with the proof.
-func (a *Authority) open(user *Subject, delivery Delivery, device string, client Client) (Session, RefreshToken) {
+// token. It lives only under the epoch that was read together with the proof. Its
+// absolute end is counted from the proof.
+func (a *Authority) open(user *Subject, in arrival) (Session, RefreshToken) {
 	now := a.now()
+	if in.authTime.IsZero() {
+		in.authTime = now
+	}
 	first := newSecret()
 	session := Session{
 		ID:         newSessionID(),
 		UserID:     user.ID,
 		Epoch:      user.Epoch,
-		Delivery:   delivery,
-		Device:     device,
-		Client:     client.bounded(),
-		Methods:    []string{"pwd"},
-		CreatedAt:  now,
-		ExpiresAt:  wholeSeconds(now.Add(a.policy.SessionTTL)),
+		Delivery:   in.delivery,
+		Device:     in.device,
+		Client:     in.client.bounded(),
+		Methods:    in.methods,
+		CreatedAt:  in.authTime,
+		ExpiresAt:  wholeSeconds(in.authTime.Add(a.policy.SessionTTL)),
 		Generation: 1,
 		SecretHash: first.hash(),
 		RotatedAt:  now,
@@ -267,6 +280,9 @@ func (a *Authority) open(user *Subject, delivery Delivery, device string, client
 	session.RefreshExpiresAt = earlier(session.ExpiresAt, wholeSeconds(now.Add(a.policy.IdleTTL)))
 	return session, mint(a.roots.Active(), &session, first)
 }
+
+// byPassword is how most people authenticate (RFC 8176 section 2).
+func byPassword() []string { return []string{"pwd"} }
 
 const maxUserAgent = 256
 

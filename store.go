@@ -31,6 +31,7 @@ type Stores struct {
 	Sessions    SessionStore
 	Users       UserStore
 	Roles       RoleStore
+	Services    ServiceStore
 	Events      EventStore
 	Revocations RevocationStore
 	RootKeys    RootKeyStore
@@ -105,6 +106,22 @@ type RoleStore interface {
 	// DeleteRole deletes a role, takes it from all users and writes the event. It
 	// returns ErrNotFound.
 	DeleteRole(ctx context.Context, name string, event Event) error
+}
+
+// ServiceStore keeps service credentials.
+type ServiceStore interface {
+	// CreateService stores a credential and writes the event.
+	CreateService(ctx context.Context, service Service, event Event) error
+	// Service returns a credential, or ErrNotFound. It sees every write that was
+	// answered before the call.
+	Service(ctx context.Context, id ServiceID) (Service, error)
+	// Services lists all credentials by name, and those of one name by age.
+	Services(ctx context.Context) ([]Service, error)
+	// NoteServiceUse sets LastUsedAt, unless it is that late already. A credential
+	// that does not exist is fine.
+	NoteServiceUse(ctx context.Context, id ServiceID, at time.Time) error
+	// DeleteService deletes a credential and writes the event. It returns ErrNotFound.
+	DeleteService(ctx context.Context, id ServiceID, event Event) error
 }
 
 // EventStore keeps the audit log, which is only ever appended to.

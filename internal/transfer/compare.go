@@ -18,7 +18,7 @@ import (
 // give back what it was given.
 func (t *Transfer) compare(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		t.compareUsers, t.compareRoles, t.compareRevocations, t.compareEvents, t.compareKeys, t.compareIssuer,
+		t.compareUsers, t.compareRoles, t.compareServices, t.compareRevocations, t.compareEvents, t.compareKeys, t.compareIssuer,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -104,6 +104,21 @@ func (t *Transfer) compareRoles(ctx context.Context) error {
 	}
 	if !reflect.DeepEqual(source, target) {
 		return fmt.Errorf("%w: roles", ErrDiffers)
+	}
+	return nil
+}
+
+func (t *Transfer) compareServices(ctx context.Context) error {
+	source, err := t.from.Services.Services(ctx)
+	if err != nil {
+		return fmt.Errorf("compare services: %w", err)
+	}
+	target, err := t.to.Services.Services(ctx)
+	if err != nil {
+		return fmt.Errorf("compare services: %w", err)
+	}
+	if !reflect.DeepEqual(source, target) {
+		return fmt.Errorf("%w: service credentials", ErrDiffers)
 	}
 	return nil
 }

@@ -6,8 +6,8 @@
 //	t := transfer.New(transfer.Config{From: old, To: fresh, Clock: time.Now})
 //	err := t.Run(ctx)
 //
-// What it copies bit by bit: users with their password hashes, roles, live
-// sessions with all that a refresh needs, signing keys, the check values of the
+// What it copies bit by bit: users with their password hashes, roles, credentials of
+// services, live sessions with all that a refresh needs, signing keys, the check values of the
 // root keys, the issuer, the feed with its numbers, and the audit log. What it
 // leaves behind: sessions that are over. Their tokens are refused either way.
 //
@@ -80,7 +80,7 @@ type Config struct {
 // Counts says how much has been copied, and how many users have been compared
 // with the source again.
 type Counts struct {
-	Users, Sessions, Roles, SigningKeys, Revocations, Events, Compared int64
+	Users, Sessions, Roles, Services, SigningKeys, Revocations, Events, Compared int64
 }
 
 // Transfer is one copy. Make one with [New] and run it once.
@@ -90,7 +90,7 @@ type Transfer struct {
 	clock    func() time.Time
 	workers  int
 
-	users, sessions, roles, signingKeys, revocations, events, compared atomic.Int64
+	users, sessions, roles, services, signingKeys, revocations, events, compared atomic.Int64
 }
 
 // New prepares a copy.
@@ -108,7 +108,7 @@ func New(cfg Config) *Transfer {
 // Counts returns how far a copy has come. It may be called while it runs.
 func (t *Transfer) Counts() Counts {
 	return Counts{
-		Users: t.users.Load(), Sessions: t.sessions.Load(), Roles: t.roles.Load(), SigningKeys: t.signingKeys.Load(),
+		Users: t.users.Load(), Sessions: t.sessions.Load(), Roles: t.roles.Load(), Services: t.services.Load(), SigningKeys: t.signingKeys.Load(),
 		Revocations: t.revocations.Load(), Events: t.events.Load(), Compared: t.compared.Load(),
 	}
 }
@@ -128,7 +128,7 @@ func (t *Transfer) Run(ctx context.Context) error {
 		return err
 	}
 	for _, step := range []func(context.Context) error{
-		t.copyRoles, t.copyUsers, t.copyRevocations, t.copyEvents, t.copyKeys, t.copyIssuer, t.compare,
+		t.copyRoles, t.copyServices, t.copyUsers, t.copyRevocations, t.copyEvents, t.copyKeys, t.copyIssuer, t.compare,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -210,6 +210,10 @@ func (t *Transfer) checkEmpty(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look at the target: %w", err)
 	}
+	services, err := t.to.Services.Services(ctx)
+	if err != nil {
+		return fmt.Errorf("look at the target: %w", err)
+	}
 	feed, err := t.to.Revocations.Revocations(ctx, 0, 1)
 	if err != nil {
 		return fmt.Errorf("look at the target: %w", err)
@@ -219,7 +223,7 @@ func (t *Transfer) checkEmpty(ctx context.Context) error {
 		return fmt.Errorf("look at the target: %w", err)
 	}
 	for what, held := range map[string]int{
-		"users": len(users), "signing keys": len(keys), "revocations": len(feed), "events": len(events),
+		"users": len(users), "signing keys": len(keys), "service credentials": len(services), "revocations": len(feed), "events": len(events),
 	} {
 		if held > 0 {
 			return fmt.Errorf("%w: it holds %s", ErrNotEmpty, what)

@@ -30,6 +30,20 @@ func (t *Transfer) copyRoles(ctx context.Context) error {
 	return nil
 }
 
+func (t *Transfer) copyServices(ctx context.Context) error {
+	services, err := t.from.Services.Services(ctx)
+	if err != nil {
+		return fmt.Errorf("read services: %w", err)
+	}
+	for _, service := range services {
+		if err := t.to.Services.CreateService(ctx, service, innkeeper.Event{}); err != nil {
+			return fmt.Errorf("copy service credential %s: %w", service.ID, err)
+		}
+		t.services.Add(1)
+	}
+	return nil
+}
+
 // copyUsers copies users and their sessions, as far as these are to be copied.
 func (t *Transfer) copyUsers(ctx context.Context) error {
 	return t.eachUser(ctx, func(ctx context.Context, user innkeeper.User) error {

@@ -21,6 +21,7 @@ type Store struct {
 	sessions    map[innkeeper.SessionID]innkeeper.Session
 	users       map[innkeeper.UserID]innkeeper.User
 	roles       map[string]innkeeper.Role
+	services    map[innkeeper.ServiceID]innkeeper.Service
 	events      []innkeeper.Event
 	revocations []innkeeper.Revocation
 	seq         int64
@@ -34,6 +35,7 @@ func New() *Store {
 	return &Store{
 		sessions: make(map[innkeeper.SessionID]innkeeper.Session),
 		users:    make(map[innkeeper.UserID]innkeeper.User),
+		services: make(map[innkeeper.ServiceID]innkeeper.Service),
 		roles:    map[string]innkeeper.Role{innkeeper.RoleAdmin: {Name: innkeeper.RoleAdmin}},
 	}
 }
@@ -41,7 +43,7 @@ func New() *Store {
 // Stores returns the store in all its roles.
 func (s *Store) Stores() innkeeper.Stores {
 	return innkeeper.Stores{
-		Sessions: s, Users: s, Roles: s, Events: s, Revocations: s, RootKeys: s, Issuer: s, Keys: s,
+		Sessions: s, Users: s, Roles: s, Services: s, Events: s, Revocations: s, RootKeys: s, Issuer: s, Keys: s,
 	}
 }
 

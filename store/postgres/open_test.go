@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +17,12 @@ import (
 
 func TestMigrate(t *testing.T) {
 	cfg := postgres.Config{URL: newDatabase(t)}
-	for _, want := range [][2]int64{{0, 2}, {2, 2}} {
+	migrations, err := filepath.Glob("migrations/*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	latest := int64(len(migrations))
+	for _, want := range [][2]int64{{0, latest}, {latest, latest}} {
 		from, to, err := postgres.Migrate(t.Context(), cfg)
 		if err != nil || from != want[0] || to != want[1] {
 			t.Fatalf("migrated from %d to %d, %v, want %v", from, to, err, want)

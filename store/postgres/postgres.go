@@ -101,7 +101,7 @@ func (cfg Config) open(ctx context.Context, settings *pgxpool.Config) (*Store, e
 // Stores returns the store in all its roles.
 func (s *Store) Stores() innkeeper.Stores {
 	return innkeeper.Stores{
-		Sessions: s, Users: s, Roles: s, Events: s, Revocations: s, RootKeys: s, Issuer: s, Keys: s,
+		Sessions: s, Users: s, Roles: s, Services: s, Events: s, Revocations: s, RootKeys: s, Issuer: s, Keys: s,
 	}
 }
 
