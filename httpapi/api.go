@@ -22,6 +22,7 @@ import (
 	"net/http"
 	"net/netip"
 	"reflect"
+	"strings"
 	"sync"
 	"time"
 
@@ -80,7 +81,9 @@ func New(cfg Config) (*API, error) {
 	mux := http.NewServeMux()
 	a.huma = humago.New(mux, describe(cfg.Version))
 	a.huma.UseMiddleware(correctStatus)
-	a.routes(mux)
+	if err := a.routes(mux); err != nil {
+		return nil, err
+	}
 	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's own errors, see describe
 		delete(a.huma.OpenAPI().Components.Schemas.Map(), unused)
 	}
@@ -147,6 +150,10 @@ func (a *API) refuse(ctx huma.Context, err error) {
 
 // refuseHTTP is refuse for plain handlers.
 func (a *API) refuseHTTP(w http.ResponseWriter, r *http.Request, err error) {
+	if strings.HasPrefix(r.URL.Path, oauthPrefix) {
+		a.refuseOAuth(w, r, err)
+		return
+	}
 	problem := a.translate(r.Context(), err)
 	for name, values := range problem.header {
 		w.Header()[name] = values
@@ -207,8 +214,12 @@ func (a *API) fallback(mux *http.ServeMux) http.Handler {
 			a.refuseHTTP(w, r, newProblem(http.StatusMethodNotAllowed, codeInvalidRequest, "use a method named in the header Allow"))
 			return
 		}
-		a.refuseHTTP(w, r, newProblem(http.StatusNotFound, codeNotFound, "there is nothing at this URL; see /openapi.json"))
+		a.refuseHTTP(w, r, nothingHere())
 	})
+}
+
+func nothingHere() *Problem {
+	return newProblem(http.StatusNotFound, codeNotFound, "there is nothing at this URL; see /openapi.json")
 }
 
 // statusKey leads to the status that replaces the one huma chose.
@@ -249,7 +260,9 @@ func describe(version string) huma.Config {
 	config.CreateHooks = nil // they would add a $schema member to every answer
 	config.Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "Problem")
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "at+jwt (RFC 9068)"},
+		"bearer":           {Type: "http", Scheme: "bearer", BearerFormat: "at+jwt (RFC 9068)"},
+		serviceScheme:      {Type: "http", Scheme: "bearer", BearerFormat: "iks_…", Description: "The secret of a service; one of its scopes is named"},
+		serviceBasicScheme: {Type: "http", Scheme: "basic", Description: "The name and the secret of a service"},
 	}
 	// Unknown members are ignored, duplicate ones refused. The second name stands
 	// for everything that ends in +json: problems.

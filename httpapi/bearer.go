@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"net/http"
-	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -13,8 +12,8 @@ import (
 
 type callerKey struct{}
 
-// callerOf returns who is signed in. Only operations behind requireBearer or
-// requireAdmin may call it.
+// callerOf returns who is signed in. Only operations behind requireBearer may call
+// it.
 func callerOf(ctx context.Context) *innkeeper.Caller {
 	caller, ok := ctx.Value(callerKey{}).(*innkeeper.Caller)
 	if !ok {
@@ -34,34 +33,21 @@ func (a *API) authenticate(ctx context.Context, authorization []string) (*innkee
 
 // requireBearer lets an operation be called by people who are signed in.
 func (a *API) requireBearer(ctx huma.Context, next func(huma.Context)) {
-	a.requireCaller(ctx, next, func(*innkeeper.Caller) error { return nil })
-}
-
-// requireAdmin lets an operation be called by people with the role admin. The
-// role is the store's, not the token's: taking it away is felt at once.
-func (a *API) requireAdmin(ctx huma.Context, next func(huma.Context)) {
-	a.requireCaller(ctx, next, func(caller *innkeeper.Caller) error {
-		if slices.Contains(caller.Subject.Roles, innkeeper.RoleAdmin) {
-			return nil
-		}
-		return forbidden("this needs the role admin")
-	})
-}
-
-func (a *API) requireCaller(ctx huma.Context, next func(huma.Context), allowed func(*innkeeper.Caller) error) {
-	var authorization []string
-	ctx.EachHeader(func(name, value string) {
-		if name == "Authorization" {
-			authorization = append(authorization, value)
-		}
-	})
-	caller, err := a.authenticate(ctx.Context(), authorization)
-	if err == nil {
-		err = allowed(caller)
-	}
+	caller, err := a.authenticate(ctx.Context(), authorizations(ctx))
 	if err != nil {
 		a.refuse(ctx, err)
 		return
 	}
 	next(huma.WithValue(ctx, callerKey{}, caller))
+}
+
+// authorizations returns the Authorization headers of a request.
+func authorizations(ctx huma.Context) []string {
+	var values []string
+	ctx.EachHeader(func(name, value string) {
+		if name == "Authorization" {
+			values = append(values, value)
+		}
+	})
+	return values
 }

@@ -78,6 +78,9 @@ var problems = []struct {
 	{innkeeper.ErrAccessTokenInvalid, http.StatusUnauthorized, "access_token_invalid", "send the access token of the latest refresh"},
 	{innkeeper.ErrAccessTokenExpired, http.StatusUnauthorized, "access_token_expired", "refresh and send the new one"},
 	{innkeeper.ErrAccessTokenRevoked, http.StatusUnauthorized, "access_token_revoked", "refresh; if that is refused too, sign in"},
+	{innkeeper.ErrServiceInvalid, http.StatusUnauthorized, "invalid_credentials", "look for it in innkeeper service list"},
+	{innkeeper.ErrUserDisabled, http.StatusForbidden, codeForbidden, "enable them first"},
+	{innkeeper.ErrUserIsAdmin, http.StatusForbidden, codeForbidden, "only a service with the scope admin may open a session for them"},
 	{innkeeper.ErrRefreshTokenInvalid, http.StatusUnauthorized, "refresh_token_invalid", "sign in"},
 	{innkeeper.ErrRefreshTokenExpired, http.StatusUnauthorized, "refresh_token_expired", "sign in"},
 	{innkeeper.ErrRefreshTokenReused, http.StatusUnauthorized, "refresh_token_reused", "sign in, and send an Idempotency-Key with every refresh"},
@@ -171,7 +174,7 @@ func (p *Problem) challenge(err error) {
 	case errors.Is(err, bearer.ErrMalformed):
 		code = "invalid_request"
 	case errors.Is(err, innkeeper.ErrAccessTokenInvalid), errors.Is(err, innkeeper.ErrAccessTokenExpired),
-		errors.Is(err, innkeeper.ErrAccessTokenRevoked):
+		errors.Is(err, innkeeper.ErrAccessTokenRevoked), errors.Is(err, innkeeper.ErrServiceInvalid):
 		code = "invalid_token"
 	default:
 		return

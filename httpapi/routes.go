@@ -7,11 +7,14 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/innkeeper-auth/innkeeper"
 )
 
 // routes is the table of contents of the API.
-func (a *API) routes(mux *http.ServeMux) {
-	signedIn, admin := huma.Middlewares{a.requireBearer}, huma.Middlewares{a.requireAdmin}
+func (a *API) routes(mux *http.ServeMux) error {
+	signedIn, admin := guard{passes: a.requireBearer}, a.administrators(innkeeper.ScopeAdmin)
+	reads, ends := a.administrators(innkeeper.ScopeUsersRead), a.administrators(innkeeper.ScopeSessionsEnd)
 
 	operation(a, op("POST /auth/signup", "signup", "Create a user and sign in", 201, 400, 403, 409, 413, 415, 422, 503), a.signup)
 	operation(a, op("POST /auth/login", "login", "Sign in with a password", 200, 400, 401, 403, 413, 415, 503), a.login)
@@ -28,27 +31,60 @@ func (a *API) routes(mux *http.ServeMux) {
 	a.plain(mux, checkOperation(), a.check)
 	a.plain(mux, revocationsOperation(a), a.revocations)
 
-	operation(a, op("GET /admin/users", "listUsers", "Users by name", 200, 401, 403, 503).behind(admin), a.listUsers)
+	operation(a, op("GET /admin/users", "listUsers", "Users by name", 200, 401, 403, 503).behind(reads), a.listUsers)
 	operation(a, op("POST /admin/users", "createUser", "Create a user", 201, 400, 401, 403, 409, 413, 415, 422, 503).behind(admin), a.createUser)
-	operation(a, op("GET /admin/users/{id}", "getUser", "One user", 200, 401, 403, 404, 503).behind(admin), a.getUser)
+	operation(a, op("GET /admin/users/{id}", "getUser", "One user", 200, 401, 403, 404, 503).behind(reads), a.getUser)
 	operation(a, op("PATCH /admin/users/{id}", "updateUser", "Change email or roles, disable or enable", 200, 400, 401, 403, 404, 413, 415, 503).behind(admin), a.updateUser)
 	operation(a, op("DELETE /admin/users/{id}", "deleteUser", "Delete a user and end their sessions", 204, 401, 403, 404, 503).behind(admin), a.deleteUser)
 	operation(a, op("PUT /admin/users/{id}/password", "setPassword", "Set a password; ends every session", 204, 400, 401, 403, 404, 413, 415, 422, 503).behind(admin), a.setPassword)
-	operation(a, op("GET /admin/users/{id}/sessions", "listUserSessions", "A user's live sessions", 200, 400, 401, 403, 404, 503).behind(admin), a.listUserSessions)
-	operation(a, op("DELETE /admin/users/{id}/sessions", "endUserSessions", "End all of a user's sessions", 204, 401, 403, 404, 503).behind(admin), a.endUserSessions)
-	operation(a, op("DELETE /admin/sessions/{id}", "endSession", "End any session", 204, 401, 403, 404, 503).behind(admin), a.endSession)
-	operation(a, op("GET /admin/roles", "listRoles", "Roles and their permissions", 200, 401, 403, 503).behind(admin), a.listRoles)
+	operation(a, op("GET /admin/users/{id}/sessions", "listUserSessions", "A user's live sessions", 200, 400, 401, 403, 404, 503).behind(reads), a.listUserSessions)
+	operation(a, op("DELETE /admin/users/{id}/sessions", "endUserSessions", "End all of a user's sessions", 204, 401, 403, 404, 503).behind(ends), a.endUserSessions)
+	operation(a, op("POST /admin/sessions", "openSession", "Open a session for somebody whom your back end has authenticated", 201, 400, 401, 403, 404, 413, 415, 503).behind(a.administrators(innkeeper.ScopeSessionsCreate)), a.openSession)
+	operation(a, op("DELETE /admin/sessions/{id}", "endSession", "End any session", 204, 401, 403, 404, 503).behind(ends), a.endSession)
+	operation(a, op("GET /admin/roles", "listRoles", "Roles and their permissions", 200, 401, 403, 503).behind(reads), a.listRoles)
 	operation(a, op("PUT /admin/roles/{name}", "setRole", "Create a role or replace its permissions", 204, 400, 401, 403, 413, 415, 503).behind(admin), a.setRole)
 	operation(a, op("DELETE /admin/roles/{name}", "deleteRole", "Delete a role and take it from everyone", 204, 401, 403, 404, 503).behind(admin), a.deleteRole)
+
+	operation(a, op("GET /admin/services", "listServices", "Credentials of services", 200, 401, 403, 503).behind(admin), a.listServices)
+	operation(a, op("POST /admin/services", "addService", "Make a credential for a service", 201, 400, 401, 403, 413, 415, 503).behind(admin), a.addService)
+	operation(a, op("DELETE /admin/services/{id}", "removeService", "Revoke one credential of a service", 204, 401, 403, 404, 503).behind(admin), a.removeService)
 
 	operation(a, op("GET /admin/keys", "listKeys", "Signing keys and how far they have come", 200, 401, 403, 503).behind(admin), a.listKeys)
 	operation(a, op("POST /admin/keys/rotate", "rotateKeys", "Let the next signing key sign now; signs nobody out", 200, 401, 403, 409, 503).behind(admin), a.rotateKeys)
 	operation(a, op("DELETE /admin/keys/{kid}", "retireKey", "Retire a signing key by the rules, or revoke a stolen one", 204, 400, 401, 403, 404, 409, 503).behind(admin), a.retireKey)
 
+	a.plain(mux, tokenOperation(a), a.oauth(a.token))
+	a.plain(mux, revokeOperation(a), a.oauth(a.revoke))
+	a.plain(mux, introspectOperation(a), a.oauth(a.introspect))
+	operation(a, op("GET "+metadataPath, "metadata", "What clients of OAuth find here (RFC 8414)", 200, 503), a.metadata)
+	ofPath, err := a.metadataOfPath(mux)
+	if err != nil {
+		return err
+	}
+	mux.HandleFunc("GET "+metadataPath+"/{path...}", ofPath)
+
 	operation(a, op("GET /.well-known/jwks.json", "jwks", "The public keys that verify access tokens", 200, 503), a.jwks)
 	operation(a, op("GET /healthz", "alive", "The process is alive", 200, 503), a.alive)
 	operation(a, op("GET /readyz", "ready", "The store answers and keys are ready", 200, 503), a.ready)
+	return nil
 }
+
+// guard decides who may call an operation.
+type guard struct {
+	passes func(ctx huma.Context, next func(huma.Context))
+	scope  innkeeper.ServiceScope // of services that may; empty: none may
+}
+
+// administrators are people with the role admin, and services with a scope.
+func (a *API) administrators(scope innkeeper.ServiceScope) guard {
+	return guard{passes: a.requireAdmin(scope), scope: scope}
+}
+
+// The names of the ways to authenticate, in the description.
+const (
+	serviceScheme      = "service"
+	serviceBasicScheme = "serviceBasic"
+)
 
 // route is an operation under construction.
 type route huma.Operation
@@ -79,10 +115,14 @@ func (r route) unvalidated() route {
 	return r
 }
 
-// behind puts an operation behind an access token.
-func (r route) behind(guard huma.Middlewares) route {
-	r.Middlewares = guard
-	return r.bearer()
+// behind puts an operation behind an access token or the secret of a service.
+func (r route) behind(g guard) route {
+	r.Middlewares = huma.Middlewares{g.passes}
+	r = r.bearer()
+	if g.scope != "" {
+		r.Security = append(r.Security, map[string][]string{serviceScheme: {string(g.scope)}})
+	}
+	return r
 }
 
 // bearer says in the description that an operation takes an access token.
@@ -94,6 +134,12 @@ func (r route) bearer() route {
 // query describes a parameter of an operation that huma does not run.
 func (r route) query(name, doc string, repeats bool, schema *huma.Schema) route {
 	r.Parameters = append(r.Parameters, &huma.Param{Name: name, In: "query", Description: doc, Schema: schema, Explode: &repeats})
+	return r
+}
+
+// header describes a header of an operation that huma does not run.
+func (r route) header(name, doc string) route {
+	r.Parameters = append(r.Parameters, &huma.Param{Name: name, In: "header", Description: doc, Schema: &huma.Schema{Type: huma.TypeString}})
 	return r
 }
 

@@ -68,7 +68,8 @@ type sessionsOutput struct {
 	}
 }
 
-func (a *API) sessionsOf(ctx context.Context, user innkeeper.UserID, after string) (*sessionsOutput, error) {
+// sessionsOf lists the sessions of a user. current is the one that asks.
+func (a *API) sessionsOf(ctx context.Context, user innkeeper.UserID, after string, current innkeeper.SessionID) (*sessionsOutput, error) {
 	last, err := cursor(after)
 	if err != nil {
 		return nil, err
@@ -80,13 +81,13 @@ func (a *API) sessionsOf(ctx context.Context, user innkeeper.UserID, after strin
 	out := &sessionsOutput{CacheControl: "no-store"}
 	out.Body.Sessions = make([]sessionBody, len(sessions))
 	for i, session := range sessions {
-		out.Body.Sessions[i] = sessionOf(session, callerOf(ctx).Session.ID)
+		out.Body.Sessions[i] = sessionOf(session, current)
 	}
 	return out, nil
 }
 
 func (a *API) listOwnSessions(ctx context.Context, in *sessionPageInput) (*sessionsOutput, error) {
-	return a.sessionsOf(ctx, callerOf(ctx).Subject.ID, in.After)
+	return a.sessionsOf(ctx, callerOf(ctx).Subject.ID, in.After, callerOf(ctx).Session.ID)
 }
 
 type sessionInput struct {
@@ -119,9 +120,4 @@ func (a *API) endSession(ctx context.Context, in *sessionInput) (*nothing, error
 		return nil, err
 	}
 	return done(a.authority.EndSession(ctx, id, innkeeper.ReasonAdmin, actorOf(ctx)))
-}
-
-// actorOf names the administrator who calls.
-func actorOf(ctx context.Context) innkeeper.Actor {
-	return innkeeper.UserActor(callerOf(ctx).Subject.ID)
 }

@@ -126,7 +126,7 @@ func (a *API) listUserSessions(ctx context.Context, in *userSessionsInput) (*ses
 	if _, err := a.authority.User(ctx, id); err != nil {
 		return nil, err
 	}
-	return a.sessionsOf(ctx, id, in.After)
+	return a.sessionsOf(ctx, id, in.After, clerkOf(ctx).session)
 }
 
 func (a *API) endUserSessions(ctx context.Context, in *userInput) (*nothing, error) {

@@ -1,5 +1,5 @@
 // Command innkeeper serves sign-in sessions, and manages users, roles,
-// sessions and keys beside a running server. It wires and decides nothing: flags become
+// services, sessions and keys beside a running server. It wires and decides nothing: flags become
 // the configuration of packages innkeeper, httpapi and those in store.
 //
 // One noun, one file. What a command cannot do it says in one line, followed by
@@ -35,6 +35,7 @@ type cli struct {
 	Demo       demoCommand       `cmd:"" help:"run a throw-away server with a page to try it in"`
 	User       userCommand       `cmd:"" help:"manage users"`
 	Role       roleCommand       `cmd:"" help:"manage roles"`
+	Service    serviceCommand    `cmd:"" help:"manage credentials of programs that call this server"`
 	Session    sessionCommand    `cmd:"" help:"manage sessions"`
 	Key        keyCommand        `cmd:"" help:"manage the keys that sign access tokens"`
 	Rootkey    rootkeyCommand    `cmd:"" help:"make and replace the secret that servers share"`

@@ -86,7 +86,7 @@ func (c *moveCommand) Run(ctx context.Context, std *stdio) error {
 	}
 	done := movedObject{
 		From: placeOf(c.From.place()), To: placeOf(c.target()),
-		Users: counts.Users, Sessions: counts.Sessions, Roles: counts.Roles, SigningKeys: counts.SigningKeys,
+		Users: counts.Users, Sessions: counts.Sessions, Roles: counts.Roles, Services: counts.Services, SigningKeys: counts.SigningKeys,
 		Revocations: counts.Revocations, Events: counts.Events, Cleared: cleared,
 	}
 	return c.Output.print(std.out, done, func(w io.Writer) { m.write(w, done) })
@@ -99,6 +99,7 @@ type movedObject struct {
 	Users       int64       `json:"users"`
 	Sessions    int64       `json:"sessions"`
 	Roles       int64       `json:"roles"`
+	Services    int64       `json:"services"`
 	SigningKeys int64       `json:"signing_keys"`
 	Revocations int64       `json:"revocations"`
 	Events      int64       `json:"events"`
@@ -119,8 +120,8 @@ func (m move) write(w io.Writer, done movedObject) {
 		fmt.Fprintf(w, "copied %d sessions of %d users from %s to %s, and compared them\n",
 			done.Sessions, done.Users, done.From.Sessions, done.To.Sessions)
 	} else {
-		fmt.Fprintf(w, "copied %d users, %d sessions, %d roles, %d signing keys, %d revocations and %d events from %s to %s, and compared them\n",
-			done.Users, done.Sessions, done.Roles, done.SigningKeys, done.Revocations, done.Events, done.From.Database, done.To.Database)
+		fmt.Fprintf(w, "copied %d users, %d sessions, %d roles, %d service credentials, %d signing keys, %d revocations and %d events from %s to %s, and compared them\n",
+			done.Users, done.Sessions, done.Roles, done.Services, done.SigningKeys, done.Revocations, done.Events, done.From.Database, done.To.Database)
 	}
 	if done.Cleared > 0 {
 		fmt.Fprintf(w, "deleted %d sessions in %s: left there, they would come back to life at an old state\n", done.Cleared, done.From.Sessions)

@@ -79,6 +79,33 @@ func writeRoles(w io.Writer, roles []roleObject) {
 	}
 }
 
+type serviceObject struct {
+	ID         string    `json:"id"`
+	Name       string    `json:"name"`
+	Scopes     []string  `json:"scopes"`
+	CreatedAt  time.Time `json:"created_at"`
+	LastUsedAt time.Time `json:"last_used_at,omitzero"`
+	Secret     string    `json:"secret,omitempty"` // of one that was just added
+}
+
+func serviceOf(service *innkeeper.Service) serviceObject {
+	object := serviceObject{
+		ID: service.ID.String(), Name: service.Name, Scopes: []string{},
+		CreatedAt: service.CreatedAt, LastUsedAt: service.LastUsedAt,
+	}
+	for _, scope := range service.Scopes {
+		object.Scopes = append(object.Scopes, string(scope))
+	}
+	return object
+}
+
+func writeServices(w io.Writer, services []serviceObject) {
+	writeRow(w, "NAME", "ID", "SCOPES", "CREATED", "LAST USED")
+	for _, s := range services {
+		writeRow(w, s.Name, s.ID, strings.Join(s.Scopes, " "), clock(s.CreatedAt), clockOr(s.LastUsedAt))
+	}
+}
+
 type sessionObject struct {
 	ID         string    `json:"id"`
 	Device     string    `json:"device,omitempty"`

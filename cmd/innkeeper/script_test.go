@@ -76,6 +76,8 @@ func TestScript(t *testing.T) {
 //	standing STANDING NAME      sets $NAME to the root key that has this standing
 //	rewrapped ID                waits until all signing keys are under this root key
 //	capture MEMBER NAME         takes a member of the last answer: session.id
+//	secret NAME                 sets $NAME to the secret that "service add" has printed as
+//	                            JSON, and $NAME_ID to its id
 //	same-json VALUE             compares stdout with a value
 //	begin METHOD PATH BODY      sends a request but for its last byte
 //	refused                     checks that nobody can connect any more
@@ -95,6 +97,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"standing":  standing,
 	"rewrapped": rewrapped,
 	"capture":   capture,
+	"secret":    secret,
 	"same-json": sameJSON,
 	"begin":     begin,
 	"refused":   refused,
@@ -344,6 +347,13 @@ func capture(ts *testscript.TestScript, _ bool, args []string) {
 		text = string(answer)
 	}
 	ts.Setenv(args[1], text)
+}
+
+func secret(ts *testscript.TestScript, _ bool, args []string) {
+	var added struct{ ID, Secret string }
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &added))
+	ts.Setenv(args[0], added.Secret)
+	ts.Setenv(args[0]+"_ID", added.ID)
 }
 
 func sameJSON(ts *testscript.TestScript, _ bool, args []string) {

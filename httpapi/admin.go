@@ -1,0 +1,85 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/innkeeper-auth/innkeeper"
+	"github.com/innkeeper-auth/innkeeper/internal/bearer"
+)
+
+// clerk is who calls /admin: a person with the role admin, or a service whose
+// credential has a scope for it.
+type clerk struct {
+	actor   innkeeper.Actor
+	session innkeeper.SessionID // of a person; zero value: a service
+	isAdmin bool                // may do anything, and so become anybody
+}
+
+type clerkKey struct{}
+
+// clerkOf returns who calls. Only operations behind requireAdmin may call it.
+func clerkOf(ctx context.Context) *clerk {
+	c, ok := ctx.Value(clerkKey{}).(*clerk)
+	if !ok {
+		panic("operation is not behind requireAdmin")
+	}
+	return c
+}
+
+// actorOf names who calls, for the audit log.
+func actorOf(ctx context.Context) innkeeper.Actor { return clerkOf(ctx).actor }
+
+// requireAdmin lets an operation be called by people with the role admin, and by
+// services with a scope. Role and scope are the store's, not the token's: taking them
+// away is felt at once.
+func (a *API) requireAdmin(scope innkeeper.ServiceScope) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		c, err := a.admit(ctx.Context(), authorizations(ctx), scope)
+		if err != nil {
+			a.refuse(ctx, err)
+			return
+		}
+		next(huma.WithValue(ctx, clerkKey{}, c))
+	}
+}
+
+func (a *API) admit(ctx context.Context, authorization []string, scope innkeeper.ServiceScope) (*clerk, error) {
+	token, err := bearer.Token(http.Header{"Authorization": authorization})
+	if err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(token, innkeeper.ServiceSecretPrefix) {
+		return a.admitService(ctx, token, scope)
+	}
+	caller, err := a.authority.Authenticate(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(caller.Subject.Roles, innkeeper.RoleAdmin) {
+		return nil, forbidden("this needs the role admin")
+	}
+	return &clerk{actor: innkeeper.UserActor(caller.Subject.ID), session: caller.Session.ID, isAdmin: true}, nil
+}
+
+func (a *API) admitService(ctx context.Context, secret string, scope innkeeper.ServiceScope) (*clerk, error) {
+	service, err := a.authority.AuthenticateService(ctx, innkeeper.ServiceLogin{Secret: secret, Client: clientOf(ctx)})
+	if err != nil {
+		return nil, err
+	}
+	err = a.authority.AuthorizeService(ctx, service, scope, clientOf(ctx))
+	if errors.Is(err, innkeeper.ErrServiceScope) {
+		p := forbidden("this needs the scope " + string(scope))
+		p.header.Set("WWW-Authenticate", p.header.Get("WWW-Authenticate")+`, scope="`+string(scope)+`"`) // RFC 6750 section 3
+		return nil, p
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &clerk{actor: service.Actor(), isAdmin: service.Allows(innkeeper.ScopeAdmin)}, nil
+}
