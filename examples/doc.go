@@ -4,11 +4,13 @@
 //   - chi, gin, echo: an API in Go, with package verify
 //   - react: an app in React with its API in Go, under one host
 //   - node: an API in Node, which verifies tokens and follows revocations by itself
+//   - magiclink: a back end that signs people in by itself, and leaves their sessions to
+//     Innkeeper
 //   - mobile: a session on a phone, in Swift and Kotlin, and what each answer means to it
 //   - nginx, traefik, envoy: gateways in front of an API that knows nothing of tokens
 //
-// docs/verify.md, docs/other-stacks.md, docs/gateways.md and docs/clients/mobile.md
-// explain them. The Go examples are run so, beside a server:
+// docs/verify.md, docs/other-stacks.md, docs/gateways.md, docs/clients/mobile.md and
+// docs/your-own-login.md explain them. The Go examples are run so, beside a server:
 //
 //	go run ../cmd/innkeeper demo &
 //	ISSUER=http://localhost:8080 go run ./chi

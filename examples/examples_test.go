@@ -170,6 +170,10 @@ func TestDocumentShowsWhatIsTested(t *testing.T) {
 			t.Errorf("%s shows something else than %s", otherStacks, name)
 		}
 	}
+	const ownLogin, name = "../docs/your-own-login.md", "magiclink/main.go"
+	if shown := blocks(t, ownLogin, "go"); len(shown) != 1 || !strings.Contains(read(t, name), shown[0]) {
+		t.Errorf("%s shows something else than %s", ownLogin, name)
+	}
 }
 
 // TestPython runs the follower of the document against a server, and has the rest of

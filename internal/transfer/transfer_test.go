@@ -121,6 +121,7 @@ func (i *inn) wantEnded(grant *innkeeper.Grant, what string) {
 type life struct {
 	fresh, once, lost, lostSuccessor, loggedOut, everywhere, carried *innkeeper.Grant
 	stolen, stolenSuccessor                                          *innkeeper.Grant
+	service                                                          string // its secret
 }
 
 func live(i *inn) life {
@@ -135,6 +136,11 @@ func live(i *inn) life {
 	i.must(err)
 
 	var l life
+	_, secret, err := i.AddService(ctx, "mailer", []innkeeper.ServiceScope{innkeeper.ScopeUsersRead, innkeeper.ScopeIntrospect}, innkeeper.ActorOperator)
+	i.must(err)
+	l.service = secret.Reveal()
+	_, err = i.AuthenticateService(ctx, innkeeper.ServiceLogin{Secret: l.service}) // notes its use
+	i.must(err)
 	l.fresh = i.login("ada")
 	l.once = i.refresh(i.refresh(i.login("ada")))
 	l.lost = i.refresh(i.login("ada"))
@@ -190,6 +196,10 @@ func (l life) goOn(i *inn) {
 	}
 	if _, err := i.try(l.stolen, innkeeper.IdempotencyKey{}); !errors.Is(err, innkeeper.ErrRefreshTokenReused) {
 		i.t.Errorf("a stolen token got %v", err)
+	}
+	service, err := i.AuthenticateService(ctx, innkeeper.ServiceLogin{Name: "mailer", Secret: l.service})
+	if err != nil || !service.Allows(innkeeper.ScopeIntrospect) || service.Allows(innkeeper.ScopeAdmin) || service.LastUsedAt.IsZero() {
+		i.t.Errorf("the service is %+v, %v", service, err)
 	}
 	i.wantEnded(l.stolenSuccessor, "after the theft")
 	i.wantEnded(l.loggedOut, "logged out before the move")
@@ -255,7 +265,7 @@ func nobodyIsSignedOut(t *testing.T, from, to innkeeper.Stores) {
 		t.Fatal(err)
 	}
 	counts := mustRun(t, transfer.Config{From: from, To: to})
-	if counts.Users != 3 || counts.Sessions != 5 || counts.Roles != 2 || counts.SigningKeys != 2 || counts.Revocations != 3 || counts.Compared != 3 {
+	if counts.Users != 3 || counts.Sessions != 5 || counts.Roles != 2 || counts.Services != 1 || counts.SigningKeys != 2 || counts.Revocations != 3 || counts.Compared != 3 {
 		t.Errorf("counted %+v", counts)
 	}
 	wantFeed, wantLog := journal(t, from)
@@ -439,6 +449,16 @@ func TestSourceThatMoves(t *testing.T) {
 		},
 		"sign in":  func(i *inn, _ life) { i.login("ada"); i.login("bob") },
 		"add user": func(i *inn, _ life) { i.addUser("aaa") },
+		"remove a service": func(i *inn, _ life) {
+			services, err := i.Services(i.t.Context())
+			i.must(err)
+			for _, service := range services {
+				err := i.RemoveService(i.t.Context(), service.ID, innkeeper.ActorOperator)
+				if !errors.Is(err, innkeeper.ErrNotFound) { // the hook is called more than once
+					i.must(err)
+				}
+			}
+		},
 		"delete users": func(i *inn, l life) {
 			i.must(i.DeleteUser(i.t.Context(), l.fresh.Subject.ID, innkeeper.ActorOperator))
 			i.must(i.DeleteUser(i.t.Context(), l.carried.Subject.ID, innkeeper.ActorOperator))
