@@ -101,7 +101,7 @@ type ServiceSecret struct {
 
 func newServiceSecret(id ServiceID) ServiceSecret {
 	s := newSecret()
-	raw := append(id[:], s[:]...)
+	raw := slices.Concat(id[:], s[:])
 	raw = append(raw, serviceChecksum(raw)...)
 	return ServiceSecret{
 		id: id, secret: conceal(string(s[:])), text: conceal(ServiceSecretPrefix + tokenEncoding.EncodeToString(raw)),

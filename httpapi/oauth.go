@@ -69,7 +69,7 @@ func (a *API) oauthErrorOf(r *http.Request, err error) *oauthError {
 	case errors.Is(err, innkeeper.ErrRefreshTokenInvalid), errors.Is(err, innkeeper.ErrRefreshTokenExpired),
 		errors.Is(err, innkeeper.ErrRefreshTokenReused), errors.As(err, &ended):
 		return &oauthError{
-			Code: oauthInvalidGrant, Description: "the refresh token is good for nothing; sign in", status: http.StatusBadRequest,
+			Code: oauthInvalidGrant, Description: "the refresh token is not valid; sign in", status: http.StatusBadRequest,
 		}
 	case errors.As(err, &mismatch):
 		return badForm("the Idempotency-Key names another generation than that of the refresh token; nothing was consumed")
