@@ -21,7 +21,7 @@ func main() {
 	a := &app{
 		innkeeper: "http://localhost:8080",
 		secret:    os.Getenv("INNKEEPER_SECRET"), // innkeeper service add web --scope sessions:create
-		mail:      func(username, link string) { log.Printf("to %s: %s", username, link) },
+		mail:      func(username, link string) { fmt.Printf("to %q: %s\n", username, link) },
 	}
 	server := &http.Server{Addr: "127.0.0.1:8081", Handler: a.handler(), ReadHeaderTimeout: 5 * time.Second}
 	log.Fatal(server.ListenAndServe())
