@@ -33,6 +33,8 @@ type Authority struct {
 	signup   bool
 	observer func(ctx context.Context, event Event)
 	feed     feed
+	failures loginFailures
+	courier  WebhookSender // nil: somebody else delivers
 
 	serviceUses, serviceRefusals pace
 }
@@ -90,6 +92,7 @@ func Open(ctx context.Context, cfg Config) (*Authority, error) {
 		clock:    cfg.Clock,
 		signup:   cfg.SignupOpen,
 		observer: cfg.Observe,
+		courier:  cfg.Webhooks,
 	}
 	a.feed.init()
 	if a.rules.ServiceNames == nil {

@@ -572,6 +572,7 @@ func TestReuseIsRecordedOnce(t *testing.T) {
 	}
 	for fact, want := range map[string]string{
 		"presented_generation": "1", "current_generation": "2", "last_rotated_from": "192.0.2.7", "last_rotated_by": "Mosaic",
+		"generations_behind": "1", "last_rotated_at": opening.Format(time.RFC3339Nano),
 	} {
 		if got.Detail[fact] != want {
 			t.Errorf("detail %s is %q, want %q", fact, got.Detail[fact], want)

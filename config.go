@@ -111,6 +111,9 @@ type Config struct {
 	PasswordPolicy password.Policy
 	// SignupOpen lets anyone create a user. The zero value leaves that to operators.
 	SignupOpen bool
+	// Webhooks carries events to those who asked for them; package webhook has one. The
+	// zero value leaves that to other servers of the stores.
+	Webhooks WebhookSender
 	// Observe is called after each event has been written, or could not be. It must
 	// not block. The zero value observes nothing.
 	Observe func(ctx context.Context, event Event)

@@ -51,16 +51,16 @@ func (a *Authority) rewrapKeys(ctx context.Context) error {
 	defer cancel()
 	done, err := a.keys.Rewrap(ctx)
 	a.logRewrapped(ctx, done, ActorServer)
-	return err
+	return errors.Join(err, a.rewrapWebhooks(ctx))
 }
 
 // RewrapKeys encrypts under the root key that mints the signing keys that are still
-// under another one, and returns their IDs. Servers do it when they start. Its error
-// matches [ErrUnavailable].
+// under another one, and returns their IDs; so it does with the secrets of webhooks.
+// Servers do it when they start. Its error matches [ErrUnavailable].
 func (a *Authority) RewrapKeys(ctx context.Context, actor Actor) ([]string, error) {
 	done, err := a.keys.Rewrap(ctx)
 	a.logRewrapped(ctx, done, actor)
-	if err != nil {
+	if err := errors.Join(err, a.rewrapWebhooks(ctx)); err != nil {
 		return done, unavailable(err)
 	}
 	return done, nil

@@ -113,11 +113,13 @@ func (a *Authority) prove(ctx context.Context, username, plain string, client Cl
 	return user, nil
 }
 
-// loginFailed lets the observer know. It writes nothing: a write for users who
-// exist would tell them from those who do not, and one for everybody would let
-// strangers fill the audit log.
+// loginFailed lets the observer know, and counts for the audit log. It writes nothing
+// itself: a write for users who exist would tell them from those who do not, by time,
+// and one for every failure would let strangers fill the disk. See [loginFailures].
 func (a *Authority) loginFailed(ctx context.Context, user UserID, client Client) {
-	a.observe(ctx, Event{At: a.now(), Kind: EventLoginFailed, UserID: user, Client: client.bounded()})
+	event := Event{At: a.now(), Kind: EventLoginFailed, UserID: user, Client: client.bounded()}
+	a.failures.count(event)
+	a.observe(ctx, event)
 }
 
 // start opens a session for a user who has just proved their password. It returns

@@ -61,6 +61,7 @@ func (t *tap) on(s innkeeper.Stores) innkeeper.Stores {
 		Sessions: tappedSessions{t, s.Sessions}, Users: tappedUsers{t, s.Users}, Roles: tappedRoles{t, s.Roles},
 		Services: tappedServices{t, s.Services}, Events: tappedEvents{t, s.Events}, Revocations: tappedRevocations{t, s.Revocations},
 		RootKeys: tappedRootKeys{t, s.RootKeys}, Issuer: tappedIssuer{t, s.Issuer}, Keys: tappedKeys{t, s.Keys},
+		Webhooks: s.Webhooks, Deliveries: s.Deliveries,
 	}
 }
 
@@ -197,6 +198,14 @@ func (s tappedEvents) AppendEvent(ctx context.Context, event innkeeper.Event) er
 
 func (s tappedEvents) Events(ctx context.Context, query innkeeper.EventQuery) ([]innkeeper.Event, error) {
 	return tapped(s.tap, "Events", func() ([]innkeeper.Event, error) { return s.store.Events(ctx, query) })
+}
+
+func (s tappedEvents) LastEvent(ctx context.Context) (int64, error) {
+	return tapped(s.tap, "LastEvent", func() (int64, error) { return s.store.LastEvent(ctx) })
+}
+
+func (s tappedEvents) SweepEvents(ctx context.Context, before time.Time, limit int) (int, error) {
+	return tapped(s.tap, "SweepEvents", func() (int, error) { return s.store.SweepEvents(ctx, before, limit) })
 }
 
 type tappedRevocations struct {

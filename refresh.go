@@ -153,17 +153,30 @@ func (a *Authority) alarm(ctx context.Context, p Presentation, session *Session,
 	err := a.end(ctx, session, verdict.Reason, Event{
 		Kind:   kind,
 		Client: client.bounded(),
-		Detail: map[string]string{
-			"presented_generation": fmt.Sprint(p.Token.generation),
-			"current_generation":   fmt.Sprint(session.Generation),
-			"last_rotated_from":    session.Client.Addr.String(),
-			"last_rotated_by":      session.Client.UserAgent,
-		},
+		Detail: alarmFacts(p, session, verdict),
 	})
 	if err != nil {
 		return err
 	}
 	return refusal(p, verdict)
+}
+
+// alarmFacts are what an auditor needs of both presenters of one session's tokens:
+// the one of now is the event's client, the one before is whom the row names.
+func alarmFacts(p Presentation, session *Session, verdict Verdict) map[string]string {
+	facts := map[string]string{
+		"presented_generation": fmt.Sprint(p.Token.generation),
+		"current_generation":   fmt.Sprint(session.Generation),
+		"last_rotated_at":      session.RotatedAt.Format(time.RFC3339Nano),
+		"last_rotated_by":      session.Client.UserAgent,
+	}
+	if session.Client.Addr.IsValid() {
+		facts["last_rotated_from"] = session.Client.Addr.String()
+	}
+	if verdict.Behind > 0 {
+		facts["generations_behind"] = fmt.Sprint(verdict.Behind)
+	}
+	return facts
 }
 
 // refusal is the error that tells a client about a verdict.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // RoleAdmin is the built-in role whose holders may use the /admin endpoints. It
@@ -38,7 +39,9 @@ func (a *Authority) SetRole(ctx context.Context, role Role, actor Actor) error {
 		return err
 	}
 	role.Permissions = permissions
-	event := Event{At: a.now(), Kind: EventRoleSet, Actor: actor, Detail: map[string]string{"role": role.Name}}
+	event := Event{At: a.now(), Kind: EventRoleSet, Actor: actor, Detail: map[string]string{
+		"role": role.Name, "permissions": strings.Join(permissions, " "),
+	}}
 	if err := a.stores.Roles.SetRole(ctx, role, event); err != nil {
 		return unavailable(fmt.Errorf("set role: %w", err))
 	}

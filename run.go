@@ -6,8 +6,9 @@ import (
 )
 
 // Run does what goes on beside requests: it follows the revocation feed of the
-// store, so that other servers' revocations count here, and keeps the signing keys
-// moving. It returns when ctx ends, and never before: what fails is tried again.
+// store, so that other servers' revocations count here, keeps the signing keys
+// moving, writes down once a minute which sign-ins have failed, and delivers events to
+// webhooks. It returns when ctx ends, and never before: what fails is tried again.
 //
 // Every server calls it, in a goroutine of its own. Until it has read the feed once,
 // [Authority.Check], [Authority.Revocations] and [Authority.Ready] return
@@ -23,5 +24,9 @@ func (a *Authority) Run(ctx context.Context) {
 	var tasks sync.WaitGroup
 	tasks.Go(func() { a.runFeed(ctx) })
 	tasks.Go(func() { a.runKeys(ctx) })
+	tasks.Go(func() { a.runFailures(ctx) })
+	if a.courier != nil {
+		tasks.Go(func() { a.runDeliveries(ctx) })
+	}
 	tasks.Wait()
 }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // SessionID names a session for its whole life: the `sid` of its access tokens.
@@ -286,12 +287,19 @@ func byPassword() []string { return []string{"pwd"} }
 
 const maxUserAgent = 256
 
-// bounded cuts what a stranger sends to what a row may hold.
+// bounded cuts what a stranger sends to what a row may hold, and drops what could move
+// a cursor, begin a line or turn the direction of a text wherever it is shown (OWASP
+// ASVS 16.4.1).
 func (c Client) bounded() Client {
 	if len(c.UserAgent) > maxUserAgent {
 		c.UserAgent = c.UserAgent[:maxUserAgent]
 	}
-	c.UserAgent = strings.ToValidUTF8(c.UserAgent, "")
+	c.UserAgent = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, strings.ToValidUTF8(c.UserAgent, ""))
 	return c
 }
 

@@ -37,6 +37,8 @@ type Stores struct {
 	RootKeys    RootKeyStore
 	Issuer      IssuerStore
 	Keys        keyring.Store
+	Webhooks    WebhookStore
+	Deliveries  WebhookDeliveryStore
 }
 
 // SessionStore keeps sessions: one row each, for their whole life.
@@ -124,12 +126,24 @@ type ServiceStore interface {
 	DeleteService(ctx context.Context, id ServiceID, event Event) error
 }
 
-// EventStore keeps the audit log, which is only ever appended to.
+// EventStore keeps the audit log, which is only ever appended to, and forgotten from
+// its old end.
 type EventStore interface {
 	// AppendEvent stores an event that belongs to no other write.
 	AppendEvent(ctx context.Context, event Event) error
-	// Events returns events in the order of their Seq.
+	// Events returns the events that the query matches, in the order of their Seq. It
+	// walks no more of the log than it has to: for one user, session, kind, actor or
+	// time it asks an index.
 	Events(ctx context.Context, query EventQuery) ([]Event, error)
+	// LastEvent returns a Seq up to which the log is complete: no event with it or a
+	// smaller one will ever appear besides those that a later call of Events sees. It is
+	// that of the last event, unless one that was numbered before it is being written
+	// just now. Zero for an empty log.
+	LastEvent(ctx context.Context) (int64, error)
+	// SweepEvents deletes at most limit events that happened before the given time,
+	// and returns how many it deleted. The newest event always stays, so that no Seq is
+	// ever given again.
+	SweepEvents(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
 // RevocationStore keeps the revocation feed.
@@ -179,6 +193,43 @@ type IssuerStore interface {
 	Issuer(ctx context.Context) (string, error)
 	// SetIssuer replaces the issuer.
 	SetIssuer(ctx context.Context, issuer string) error
+}
+
+// WebhookStore keeps webhooks, of which there are few.
+type WebhookStore interface {
+	// CreateWebhook stores a webhook and writes the event.
+	CreateWebhook(ctx context.Context, hook Webhook, event Event) error
+	// Webhooks returns all webhooks, by CreatedAt and then ID, each with its NextRetry.
+	Webhooks(ctx context.Context) ([]Webhook, error)
+	// ChangeWebhook replaces the secrets of a webhook whose secret is the expected one,
+	// byte for byte, and writes the event. It returns ErrNoMatch.
+	ChangeWebhook(ctx context.Context, change WebhookChange) error
+	// DeleteWebhook deletes a webhook and its deliveries, and writes the event. It
+	// returns ErrNotFound.
+	DeleteWebhook(ctx context.Context, id WebhookID, event Event) error
+	// ClaimWebhook gives an owner the lease of a webhook whose lease is over at the time
+	// of the claim, and returns the webhook as it is then. It returns ErrNoMatch if
+	// somebody has it, also the owner, or there is no such webhook. Of any number of
+	// racing claims exactly one succeeds.
+	ClaimWebhook(ctx context.Context, claim WebhookClaim) (Webhook, error)
+	// AdvanceWebhook replaces the state of a webhook and stores or deletes the delivery
+	// that has moved. It returns ErrNoMatch unless the owner was the last one to be given
+	// the lease: it does not matter whether that is over, as long as nobody else has it.
+	AdvanceWebhook(ctx context.Context, progress WebhookProgress) error
+}
+
+// WebhookDeliveryStore keeps the deliveries to webhooks that did not succeed at once, until
+// they do. They are written with the progress of their webhook.
+type WebhookDeliveryStore interface {
+	// Deliveries lists deliveries by NextAt and then ID.
+	Deliveries(ctx context.Context, query WebhookDeliveryQuery) ([]WebhookDelivery, error)
+	// RetryDeliveries makes deliveries due at a time, whatever their state, as if they
+	// had never been tried; lets their webhook rest no more; and writes the event. It
+	// returns how many there were; none is fine, and writes no event.
+	RetryDeliveries(ctx context.Context, retry WebhookDeliveryRetry) (int, error)
+	// SweepDeliveries deletes at most limit deliveries that were given up, and tried last
+	// before the given time, and returns how many it deleted.
+	SweepDeliveries(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
 // Birth is a new session and all that is written with it.
@@ -262,4 +313,47 @@ type EpochReplacement struct {
 	Revocation Revocation
 	Carry      *SessionID // a live session that goes on under the new epoch; nil: none
 	Open       *Session   // a session to create under the new epoch; nil: none
+}
+
+// WebhookChange is one conditional write to the secrets of a webhook. Both are replaced.
+type WebhookChange struct {
+	ID                WebhookID
+	IfSecret          []byte // must be the present one
+	Secret, OldSecret []byte
+	OldSecretUntil    time.Time
+	Event             Event
+}
+
+// WebhookClaim asks for the lease of a webhook.
+type WebhookClaim struct {
+	ID    WebhookID
+	Owner string // not empty, and nobody else's
+	At    time.Time
+	Until time.Time
+}
+
+// WebhookProgress is what the holder of a lease has done.
+type WebhookProgress struct {
+	ID    WebhookID
+	Owner string
+	State WebhookState
+	Put   *WebhookDelivery // stored in the place of the one of its ID, if there is one; nil: none
+	Done  string           // ID of a delivery that has succeeded; empty: none
+}
+
+// WebhookDeliveryQuery selects deliveries. The zero value of a field selects all.
+type WebhookDeliveryQuery struct {
+	WebhookID WebhookID
+	State     WebhookDeliveryState
+	DueAt     time.Time        // NextAt is not after it
+	After     *WebhookDelivery // the last one of the page before; nil begins
+	Limit     int              // at least 1
+}
+
+// WebhookDeliveryRetry selects deliveries of one webhook.
+type WebhookDeliveryRetry struct {
+	WebhookID WebhookID
+	ID        string // empty: all that were given up
+	At        time.Time
+	Event     Event
 }

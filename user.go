@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/mail"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/text/secure/precis"
@@ -139,6 +141,9 @@ func (a *Authority) createUser(ctx context.Context, in NewUser, event Event) (*U
 		UpdatedAt:    now,
 	}
 	event.At, event.Kind, event.UserID = now, EventUserCreated, user.ID
+	if len(roles) > 0 {
+		event.Detail = map[string]string{"roles": strings.Join(roles, " ")}
+	}
 	if event.Actor == "" {
 		event.Actor = UserActor(user.ID)
 	}
@@ -215,7 +220,10 @@ func (a *Authority) UpdateUser(ctx context.Context, id UserID, update UserUpdate
 		update.Roles = &roles
 	}
 	return a.changeUser(ctx, id, func(user *User) (UserChange, error) {
-		change := UserChange{Email: update.Email, Roles: update.Roles, Event: Event{Kind: EventUserChanged, Actor: actor}}
+		change := UserChange{
+			Email: update.Email, Roles: update.Roles,
+			Event: Event{Kind: EventUserChanged, Actor: actor, Detail: update.facts(user)},
+		}
 		if update.Disabled != nil && *update.Disabled != user.Disabled {
 			change.Disabled = update.Disabled
 			change.Event.Kind = EventUserEnabled
@@ -226,6 +234,22 @@ func (a *Authority) UpdateUser(ctx context.Context, id UserID, update UserUpdate
 		}
 		return change, nil
 	})
+}
+
+// facts says for the audit log what an update changes: who could do what is what an
+// auditor asks for. Of an address it says only that it was changed.
+func (u *UserUpdate) facts(user *User) map[string]string {
+	facts := make(map[string]string)
+	if u.Email != nil && *u.Email != user.Email {
+		facts["email"] = "changed"
+	}
+	if u.Roles != nil && !slices.Equal(*u.Roles, user.Roles) {
+		facts["roles"], facts["roles_before"] = strings.Join(*u.Roles, " "), strings.Join(user.Roles, " ")
+	}
+	if len(facts) == 0 {
+		return nil
+	}
+	return facts
 }
 
 // SetPassword gives a user a new password and ends every session of theirs. It
@@ -288,8 +312,8 @@ func (a *Authority) EndAllSessions(ctx context.Context, reason Reason, actor Act
 // recordEndOfAll logs the act as one, beside the event of each user.
 func (a *Authority) recordEndOfAll(ctx context.Context, reason Reason, actor Actor) error {
 	event := Event{At: a.now(), Kind: EventAllSessionsEnded, Actor: actor, Reason: reason}
-	if err := a.stores.Events.AppendEvent(ctx, event); err != nil {
-		return unavailable(fmt.Errorf("record event: %w", err))
+	if err := a.log(ctx, event); err != nil {
+		return err
 	}
 	a.observe(ctx, event)
 	return nil

@@ -56,6 +56,9 @@ var mayImport = map[string][]string{
 	"internal/transfer": {domain, "keyring", "rootkey"},
 	"internal/userfile": {domain, "internal/strictjson", "password"},
 
+	// What carries events away does as the domain says, and asks nobody.
+	"webhook": {domain},
+
 	// The edge asks the domain and never a store. What it needs of the packages
 	// below are errors and constants.
 	"httpapi":    {domain, "internal/bearer", "internal/strictjson", "keyring", "password", "web/client"},
@@ -76,7 +79,7 @@ var mayImport = map[string][]string{
 	"cmd/innkeeper": {
 		domain, "accesstoken", "client", "httpapi", "internal/ballast", "internal/demo", "internal/load", "internal/transfer", "internal/userfile",
 		"keyring", "password", "rootkey",
-		"store/memory", "store/postgres", "store/redis", "store/sqlite", "verify",
+		"store/memory", "store/postgres", "store/redis", "store/sqlite", "verify", "webhook",
 	},
 
 	"web/e2e/server": {domain, "httpapi", "rootkey", "store/sqlite", "verify"},

@@ -18,7 +18,7 @@ import (
 // give back what it was given.
 func (t *Transfer) compare(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		t.compareUsers, t.compareRoles, t.compareServices, t.compareRevocations, t.compareEvents, t.compareKeys, t.compareIssuer,
+		t.compareUsers, t.compareRoles, t.compareServices, t.compareRevocations, t.compareEvents, t.compareWebhooks, t.compareKeys, t.compareIssuer,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -152,7 +152,7 @@ func (t *Transfer) compareRevocations(ctx context.Context) error {
 
 func (t *Transfer) compareEvents(ctx context.Context) error {
 	count := func(store innkeeper.EventStore) (n int64, err error) {
-		err = eachEvents(ctx, store, func(page []innkeeper.Event) error {
+		err = eachEvents(ctx, store, 0, func(page []innkeeper.Event) error {
 			n += int64(len(page))
 			return nil
 		})

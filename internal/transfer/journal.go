@@ -47,30 +47,61 @@ func eachRevocation(ctx context.Context, store innkeeper.RevocationStore, do fun
 // of different users, many of them at the same moment, may change places with
 // neighbors. Kept in one order they would be written one by one, which takes hours
 // where there have been millions of sign-ins.
+//
+// Webhooks follow it; they come last, and go on where they are.
 func (t *Transfer) copyEvents(ctx context.Context) error {
-	return eachEvents(ctx, t.from.Events, func(page []innkeeper.Event) error {
-		byUser := make(map[innkeeper.UserID][]innkeeper.Event)
-		for _, event := range page {
-			byUser[event.UserID] = append(byUser[event.UserID], event)
-		}
-		var groups [][]innkeeper.Event
-		for _, group := range byUser {
-			groups = append(groups, group)
-		}
-		return inParallel(ctx, min(t.workers, len(groups)), each(groups), func(ctx context.Context, group []innkeeper.Event) error {
-			for _, event := range group {
-				if err := t.to.Events.AppendEvent(ctx, event); err != nil {
-					return fmt.Errorf("copy event %d: %w", event.Seq, err)
-				}
-				t.events.Add(1)
+	c, err := t.readCursors(ctx)
+	if err != nil {
+		return err
+	}
+	err = eachEvents(ctx, t.from.Events, 0, func(page []innkeeper.Event) error {
+		for len(page) > 0 {
+			n := c.split(page)
+			if err := t.copyPage(ctx, page[:n]); err != nil {
+				return err
 			}
-			return nil
-		})
+			if page = page[n:]; len(page) == 0 {
+				break
+			}
+			if err := c.reach(ctx, t.to.Events); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for err == nil && len(c.left) > 0 {
+		err = c.reach(ctx, t.to.Events)
+	}
+	if err != nil {
+		return err
+	}
+	return t.copyWebhooks(ctx, c)
+}
+
+// copyPage copies events, those of different users at the same time.
+func (t *Transfer) copyPage(ctx context.Context, page []innkeeper.Event) error {
+	byUser := make(map[innkeeper.UserID][]innkeeper.Event)
+	for _, event := range page {
+		byUser[event.UserID] = append(byUser[event.UserID], event)
+	}
+	var groups [][]innkeeper.Event
+	for _, group := range byUser {
+		groups = append(groups, group)
+	}
+	return inParallel(ctx, min(t.workers, len(groups)), each(groups), func(ctx context.Context, group []innkeeper.Event) error {
+		for _, event := range group {
+			if err := t.to.Events.AppendEvent(ctx, event); err != nil {
+				return fmt.Errorf("copy event %d: %w", event.Seq, err)
+			}
+			t.events.Add(1)
+		}
+		return nil
 	})
 }
 
-func eachEvents(ctx context.Context, store innkeeper.EventStore, do func([]innkeeper.Event) error) error {
-	for after := int64(0); ; {
+// eachEvents reads the log after a cursor, page by page.
+func eachEvents(ctx context.Context, store innkeeper.EventStore, after int64, do func([]innkeeper.Event) error) error {
+	for {
 		page, err := store.Events(ctx, innkeeper.EventQuery{After: after, Limit: pageSize})
 		if err != nil {
 			return fmt.Errorf("read events: %w", err)

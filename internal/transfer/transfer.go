@@ -8,7 +8,8 @@
 //
 // What it copies bit by bit: users with their password hashes, roles, credentials of
 // services, live sessions with all that a refresh needs, signing keys, the check values of the
-// root keys, the issuer, the feed with its numbers, and the audit log. What it
+// root keys, the issuer, the feed with its numbers, the audit log, and webhooks with
+// what they have not been told. What it
 // leaves behind: sessions that are over. Their tokens are refused either way.
 //
 // The source must stand still. Nothing can make sure of that from here, so all of
@@ -80,7 +81,7 @@ type Config struct {
 // Counts says how much has been copied, and how many users have been compared
 // with the source again.
 type Counts struct {
-	Users, Sessions, Roles, Services, SigningKeys, Revocations, Events, Compared int64
+	Users, Sessions, Roles, Services, SigningKeys, Revocations, Events, Webhooks, Compared int64
 }
 
 // Transfer is one copy. Make one with [New] and run it once.
@@ -90,7 +91,7 @@ type Transfer struct {
 	clock    func() time.Time
 	workers  int
 
-	users, sessions, roles, services, signingKeys, revocations, events, compared atomic.Int64
+	users, sessions, roles, services, signingKeys, revocations, events, webhooks, compared atomic.Int64
 }
 
 // New prepares a copy.
@@ -109,7 +110,7 @@ func New(cfg Config) *Transfer {
 func (t *Transfer) Counts() Counts {
 	return Counts{
 		Users: t.users.Load(), Sessions: t.sessions.Load(), Roles: t.roles.Load(), Services: t.services.Load(), SigningKeys: t.signingKeys.Load(),
-		Revocations: t.revocations.Load(), Events: t.events.Load(), Compared: t.compared.Load(),
+		Revocations: t.revocations.Load(), Events: t.events.Load(), Webhooks: t.webhooks.Load(), Compared: t.compared.Load(),
 	}
 }
 
@@ -222,8 +223,12 @@ func (t *Transfer) checkEmpty(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look at the target: %w", err)
 	}
+	hooks, err := t.to.Webhooks.Webhooks(ctx)
+	if err != nil {
+		return fmt.Errorf("look at the target: %w", err)
+	}
 	for what, held := range map[string]int{
-		"users": len(users), "signing keys": len(keys), "service credentials": len(services), "revocations": len(feed), "events": len(events),
+		"users": len(users), "webhooks": len(hooks), "signing keys": len(keys), "service credentials": len(services), "revocations": len(feed), "events": len(events),
 	} {
 		if held > 0 {
 			return fmt.Errorf("%w: it holds %s", ErrNotEmpty, what)

@@ -28,6 +28,9 @@ type Store struct {
 	checks      []rootkey.Check
 	issuer      string
 	keys        []keyring.Record
+	lastEvent   int64
+	webhooks    map[innkeeper.WebhookID]leased
+	deliveries  map[deliveryKey]innkeeper.WebhookDelivery
 }
 
 // New returns an empty store.
@@ -36,7 +39,8 @@ func New() *Store {
 		sessions: make(map[innkeeper.SessionID]innkeeper.Session),
 		users:    make(map[innkeeper.UserID]innkeeper.User),
 		services: make(map[innkeeper.ServiceID]innkeeper.Service),
-		roles:    map[string]innkeeper.Role{innkeeper.RoleAdmin: {Name: innkeeper.RoleAdmin}},
+		webhooks: make(map[innkeeper.WebhookID]leased), deliveries: make(map[deliveryKey]innkeeper.WebhookDelivery),
+		roles: map[string]innkeeper.Role{innkeeper.RoleAdmin: {Name: innkeeper.RoleAdmin}},
 	}
 }
 
@@ -44,6 +48,7 @@ func New() *Store {
 func (s *Store) Stores() innkeeper.Stores {
 	return innkeeper.Stores{
 		Sessions: s, Users: s, Roles: s, Services: s, Events: s, Revocations: s, RootKeys: s, Issuer: s, Keys: s,
+		Webhooks: s, Deliveries: s,
 	}
 }
 
@@ -56,46 +61,11 @@ func (s *Store) lock(ctx context.Context) error {
 	return nil
 }
 
-// log appends an event under the lock. An event without a kind is none.
-func (s *Store) log(event innkeeper.Event) {
-	if event.Kind == "" {
-		return
-	}
-	event.Seq = int64(len(s.events)) + 1
-	s.events = append(s.events, event)
-}
-
 // revoke appends a revocation entry under the lock.
 func (s *Store) revoke(entry innkeeper.Revocation) {
 	s.seq = max(s.seq+1, entry.At.UnixMicro())
 	entry.Seq = s.seq
 	s.revocations = append(s.revocations, entry)
-}
-
-// AppendEvent implements [innkeeper.EventStore].
-func (s *Store) AppendEvent(ctx context.Context, event innkeeper.Event) error {
-	if err := s.lock(ctx); err != nil {
-		return err
-	}
-	defer s.mu.Unlock()
-	s.log(event)
-	return nil
-}
-
-// Events implements [innkeeper.EventStore].
-func (s *Store) Events(ctx context.Context, query innkeeper.EventQuery) ([]innkeeper.Event, error) {
-	if err := s.lock(ctx); err != nil {
-		return nil, err
-	}
-	defer s.mu.Unlock()
-	var page []innkeeper.Event
-	for _, event := range s.events {
-		everyone := query.UserID == innkeeper.UserID{}
-		if event.Seq > query.After && (everyone || event.UserID == query.UserID) && len(page) < query.Limit {
-			page = append(page, event)
-		}
-	}
-	return page, nil
 }
 
 // Revocations implements [innkeeper.RevocationStore].

@@ -46,10 +46,7 @@ const KeepsOnlyUnicode Trait = "keeps only Unicode, without zeros"
 // Run tests the stores that open returns. Each call of open must return new,
 // empty ones, which live until the test ends.
 func Run(t *testing.T, open func(t *testing.T) innkeeper.Stores, traits ...Trait) {
-	tests := []struct {
-		name string
-		run  func(t *testing.T, s *suite)
-	}{
+	tests := append([]test{
 		{"CreateSession", testCreateSession},
 		{"SessionRoundTrip", testSessionRoundTrip},
 		{"RotateSession", testRotateSession},
@@ -70,7 +67,6 @@ func Run(t *testing.T, open func(t *testing.T) innkeeper.Stores, traits ...Trait
 		{"Services/NoteUse", testNoteServiceUse},
 		{"Names/OfEveryKind", testNamesOfEveryKind},
 		{"Names/WithSpaces", testNamesWithSpaces},
-		{"Events", testEvents},
 		{"Revocations", testRevocations},
 		{"Revoke", testRevoke},
 		{"HintRevocations", testHintRevocations},
@@ -94,12 +90,36 @@ func Run(t *testing.T, open func(t *testing.T) innkeeper.Stores, traits ...Trait
 		{"Contention/OneMoveWins", testOneMoveWins},
 		{"Contention/KeysRotateOnce", testKeysRotateOnce},
 		{"Contention/KeysUnderFire", testKeysUnderFire},
-	}
+	}, logTests()...)
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			test.run(t, &suite{Stores: open(t), t: t, traits: traits})
 		})
+	}
+}
+
+type test struct {
+	name string
+	run  func(t *testing.T, s *suite)
+}
+
+// logTests are those of the audit log, and of those who are told of it.
+func logTests() []test {
+	return []test{
+		{"Events", testEvents},
+		{"Events/Filters", testEventFilters},
+		{"Events/Times", testEventTimes},
+		{"SweepEvents", testSweepEvents},
+		{"Webhooks", testWebhooks},
+		{"ChangeWebhook", testChangeWebhook},
+		{"ClaimWebhook", testClaimWebhook},
+		{"AdvanceWebhook", testAdvanceWebhook},
+		{"Deliveries", testDeliveries},
+		{"RetryDeliveries", testRetryDeliveries},
+		{"SweepDeliveries", testSweepDeliveries},
+		{"Contention/FollowedEvents", testFollowedEvents},
+		{"Contention/OneClaimWins", testOneClaimWins},
 	}
 }
 

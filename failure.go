@@ -1,0 +1,170 @@
+package innkeeper
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Bounds on what strangers can make one server write by failing to sign in. Together
+// they are 660 rows an hour, or 5 MB a day of a database.
+const (
+	// failureWindow is how long failures are counted together.
+	failureWindow = time.Minute
+	// maxFailuresCounted is how many pairs of a user and a network are told apart within
+	// a window. It bounds the memory.
+	maxFailuresCounted = 512
+	// maxFailureRows is how many of them are written in an hour.
+	maxFailureRows = 600
+	// flushTimeout bounds one writing, also the last one of a server that stops.
+	flushTimeout = 5 * time.Second
+)
+
+// loginFailures counts failed sign-ins until they are written down, together, by
+// [Authority.Run]: beside the requests, and alike for users who exist and for those who
+// do not. To count costs the same for both, so no time tells one from the other; what is
+// written is bounded, so nobody fills the disk. What is beyond the bounds is counted
+// without names, in one row for each minute: the log never says less than how many there
+// were. See docs/decisions/0026.
+//
+// The name that was typed in is not kept: people type their password there.
+type loginFailures struct {
+	mu      sync.Mutex
+	counted map[failureKey]failure
+	rest    failure // of those that found no place
+	hour    time.Time
+	written int // in this hour
+}
+
+type failureKey struct {
+	user    UserID       // zero value: nobody's name
+	network netip.Prefix // of the address: one of IPv4, a /64 of IPv6
+}
+
+type failure struct {
+	event Event // the first one, with the client of the latest
+	until time.Time
+	times int
+}
+
+func (f *failure) add(other failure) {
+	if f.times == 0 {
+		*f = other
+		return
+	}
+	f.times += other.times
+	f.event.Client = other.event.Client
+	f.until = other.until
+}
+
+// network is what one stranger can easily have all of.
+func network(addr netip.Addr) netip.Prefix {
+	bits := 64
+	if addr.Is4() {
+		bits = addr.BitLen()
+	}
+	prefix, err := addr.WithZone("").Prefix(bits)
+	if err != nil {
+		return netip.Prefix{} // no address is known
+	}
+	return prefix
+}
+
+// count takes note of one failed sign-in.
+func (l *loginFailures) count(event Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.add(failureKey{event.UserID, network(event.Client.Addr)}, failure{event: event, until: event.At, times: 1})
+}
+
+func (l *loginFailures) add(key failureKey, f failure) {
+	known, ok := l.counted[key]
+	switch {
+	case ok, len(l.counted) < maxFailuresCounted:
+		if l.counted == nil {
+			l.counted = make(map[failureKey]failure)
+		}
+		known.add(f)
+		l.counted[key] = known
+	default:
+		l.fold(f)
+	}
+}
+
+// fold counts a failure without saying whose it was.
+func (l *loginFailures) fold(f failure) {
+	f.event = Event{At: f.event.At, Kind: EventLoginFailed}
+	l.rest.add(f)
+}
+
+// take returns what there is to write, and begins anew. Those with the most failures
+// come first, and what the hour has no room for is folded into the last one.
+func (l *loginFailures) take(now time.Time) []Event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if hour := now.Truncate(time.Hour); !hour.Equal(l.hour) {
+		l.hour, l.written = hour, 0
+	}
+	all := make([]failure, 0, len(l.counted))
+	for _, f := range l.counted {
+		all = append(all, f)
+	}
+	slices.SortFunc(all, func(x, y failure) int {
+		return cmp.Or(cmp.Compare(y.times, x.times), x.event.At.Compare(y.event.At))
+	})
+	room := max(0, maxFailureRows-l.written)
+	for _, f := range all[min(room, len(all)):] {
+		l.fold(f)
+	}
+	all = all[:min(room, len(all))]
+	l.written += len(all)
+	events := make([]Event, 0, len(all)+1)
+	for _, f := range all {
+		events = append(events, f.told(nil))
+	}
+	if l.rest.times > 0 {
+		events = append(events, l.rest.told(map[string]string{"folded": "too many to name"}))
+	}
+	l.counted, l.rest = nil, failure{}
+	return events
+}
+
+// told is the event that is written.
+func (f *failure) told(detail map[string]string) Event {
+	event := f.event
+	if f.times > 1 || detail != nil {
+		if detail == nil {
+			detail = make(map[string]string)
+		}
+		detail["count"] = fmt.Sprint(f.times)
+		detail["until"] = f.until.Format(time.RFC3339Nano)
+		event.Detail = detail
+	}
+	return event
+}
+
+// runFailures writes failed sign-ins down, once in a window, until ctx ends, and then
+// once more.
+func (a *Authority) runFailures(ctx context.Context) {
+	for rest(ctx, failureWindow) == nil {
+		a.flushFailures(ctx)
+	}
+	a.flushFailures(ctx)
+}
+
+// flushFailures writes what was counted, one row after the other: nobody's refresh
+// waits for more than one of them. What cannot be written is lost here, and was
+// observed when it happened. A writing that has begun is finished when ctx ends.
+func (a *Authority) flushFailures(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+	defer cancel()
+	for _, event := range a.failures.take(a.now()) {
+		if a.stores.Events.AppendEvent(ctx, event) != nil {
+			return
+		}
+	}
+}
