@@ -49,6 +49,14 @@ func (a *API) routes(mux *http.ServeMux) error {
 	operation(a, op("POST /admin/services", "addService", "Make a credential for a service", 201, 400, 401, 403, 413, 415, 503).behind(admin), a.addService)
 	operation(a, op("DELETE /admin/services/{id}", "removeService", "Revoke one credential of a service", 204, 401, 403, 404, 503).behind(admin), a.removeService)
 
+	operation(a, op("GET /admin/events", "listEvents", "The audit log", 200, 400, 401, 403, 503).behind(admin), a.listEvents)
+	operation(a, op("GET /admin/webhooks", "listWebhooks", "Who is told of events", 200, 401, 403, 503).behind(admin), a.listWebhooks)
+	operation(a, op("POST /admin/webhooks", "addWebhook", "Let a URL be told of events from now on", 201, 400, 401, 403, 413, 415, 503).behind(admin), a.addWebhook)
+	operation(a, op("DELETE /admin/webhooks/{id}", "removeWebhook", "Tell a URL nothing any more", 204, 401, 403, 404, 503).behind(admin), a.removeWebhook)
+	operation(a, op("POST /admin/webhooks/{id}/rotate-secret", "rotateWebhookSecret", "Sign with a new secret, and with the one before for a while", 200, 400, 401, 403, 404, 503).behind(admin), a.rotateWebhookSecret)
+	operation(a, op("GET /admin/webhooks/{id}/deliveries", "listDeliveries", "What was not delivered yet, or given up", 200, 400, 401, 403, 404, 503).behind(admin), a.listDeliveries)
+	operation(a, op("POST /admin/webhooks/{id}/retry", "retryDeliveries", "Try again at once what was given up", 200, 401, 403, 404, 503).behind(admin), a.retryDeliveries)
+
 	operation(a, op("GET /admin/keys", "listKeys", "Signing keys and how far they have come", 200, 401, 403, 503).behind(admin), a.listKeys)
 	operation(a, op("POST /admin/keys/rotate", "rotateKeys", "Let the next signing key sign now; signs nobody out", 200, 401, 403, 409, 503).behind(admin), a.rotateKeys)
 	operation(a, op("DELETE /admin/keys/{kid}", "retireKey", "Retire a signing key by the rules, or revoke a stolen one", 204, 400, 401, 403, 404, 409, 503).behind(admin), a.retireKey)

@@ -31,7 +31,7 @@ func logEvents(log *slog.Logger) func(context.Context, innkeeper.Event) {
 	return func(ctx context.Context, event innkeeper.Event) {
 		level := slog.LevelInfo
 		switch event.Kind {
-		case innkeeper.EventTokenReused:
+		case innkeeper.EventTokenReused, innkeeper.EventDeliveryGivenUp:
 			level = slog.LevelWarn
 		case innkeeper.EventStoreBehind:
 			level = slog.LevelError

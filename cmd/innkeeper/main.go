@@ -39,6 +39,8 @@ type cli struct {
 	Session    sessionCommand    `cmd:"" help:"manage sessions"`
 	Key        keyCommand        `cmd:"" help:"manage the keys that sign access tokens"`
 	Rootkey    rootkeyCommand    `cmd:"" help:"make and replace the secret that servers share"`
+	Events     eventsCommand     `cmd:"" help:"show the audit log"`
+	Webhook    webhookCommand    `cmd:"" help:"manage who is told of events"`
 	Migrate    migrateCommand    `cmd:"" help:"bring the schema of the database up to date"`
 	Move       moveCommand       `cmd:"" help:"copy everything to another database, and sign nobody out"`
 	Bench      benchCommand      `cmd:"" help:"put a running server under load and measure it"`

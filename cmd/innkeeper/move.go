@@ -87,7 +87,7 @@ func (c *moveCommand) Run(ctx context.Context, std *stdio) error {
 	done := movedObject{
 		From: placeOf(c.From.place()), To: placeOf(c.target()),
 		Users: counts.Users, Sessions: counts.Sessions, Roles: counts.Roles, Services: counts.Services, SigningKeys: counts.SigningKeys,
-		Revocations: counts.Revocations, Events: counts.Events, Cleared: cleared,
+		Revocations: counts.Revocations, Events: counts.Events, Webhooks: counts.Webhooks, Cleared: cleared,
 	}
 	return c.Output.print(std.out, done, func(w io.Writer) { m.write(w, done) })
 }
@@ -103,6 +103,7 @@ type movedObject struct {
 	SigningKeys int64       `json:"signing_keys"`
 	Revocations int64       `json:"revocations"`
 	Events      int64       `json:"events"`
+	Webhooks    int64       `json:"webhooks"`
 	Cleared     int         `json:"cleared"` // sessions deleted at the source, ended ones too
 }
 
@@ -120,8 +121,8 @@ func (m move) write(w io.Writer, done movedObject) {
 		fmt.Fprintf(w, "copied %d sessions of %d users from %s to %s, and compared them\n",
 			done.Sessions, done.Users, done.From.Sessions, done.To.Sessions)
 	} else {
-		fmt.Fprintf(w, "copied %d users, %d sessions, %d roles, %d service credentials, %d signing keys, %d revocations and %d events from %s to %s, and compared them\n",
-			done.Users, done.Sessions, done.Roles, done.Services, done.SigningKeys, done.Revocations, done.Events, done.From.Database, done.To.Database)
+		fmt.Fprintf(w, "copied %d users, %d sessions, %d roles, %d service credentials, %d signing keys, %d revocations, %d events and %d webhooks from %s to %s, and compared them\n",
+			done.Users, done.Sessions, done.Roles, done.Services, done.SigningKeys, done.Revocations, done.Events, done.Webhooks, done.From.Database, done.To.Database)
 	}
 	if done.Cleared > 0 {
 		fmt.Fprintf(w, "deleted %d sessions in %s: left there, they would come back to life at an old state\n", done.Cleared, done.From.Sessions)

@@ -275,6 +275,17 @@ func wrappedUnder(records []keyring.Record, id rootkey.ID) []string {
 	return names
 }
 
+// hooksUnder counts the webhooks whose secret is encrypted under a root key.
+func hooksUnder(hooks []innkeeper.Webhook, id rootkey.ID) int {
+	held := 0
+	for _, hook := range hooks {
+		if under, ok := rootkey.WrappedUnder(hook.Secret); ok && under == id {
+			held++
+		}
+	}
+	return held
+}
+
 type rootkeyRemoveCommand struct {
 	ID         string        `arg:"" help:"id of the root key, see innkeeper rootkey list"`
 	Data       dataFlags     `embed:""`
@@ -321,6 +332,14 @@ func (c *rootkeyRemoveCommand) Run(ctx context.Context, std *stdio) (err error) 
 	if held := wrappedUnder(records, entry.Key.ID()); len(held) > 0 {
 		return hint(fmt.Errorf("%d signing keys are encrypted under the root key %s", len(held), c.ID),
 			"innkeeper rootkey rotate takes the step that is missing; without the key no server could start")
+	}
+	hooks, err := d.stores.Webhooks.Webhooks(ctx)
+	if err != nil {
+		return fmt.Errorf("read webhooks: %w", err)
+	}
+	if held := hooksUnder(hooks, entry.Key.ID()); held > 0 {
+		return hint(fmt.Errorf("the secrets of %d webhooks are encrypted under the root key %s", held, c.ID),
+			"innkeeper rootkey rotate takes the step that is missing; without the key nothing could be delivered to them")
 	}
 	if err := file.Remove(entry.Key.ID()); err != nil {
 		return err

@@ -72,6 +72,7 @@ func TestScript(t *testing.T) {
 //	                            http until the status is that one
 //	changes FILE PROGRAM ARG... runs a program until it prints something else
 //	kid STATE NAME              sets $NAME to the signing key that has come so far
+//	undelivered HOOK DELIVERY   waits until a delivery has failed, and sets both to its ids
 //	published KID               waits until another key than this is next
 //	standing STANDING NAME      sets $NAME to the root key that has this standing
 //	rewrapped ID                waits until all signing keys are under this root key
@@ -87,24 +88,25 @@ func TestScript(t *testing.T) {
 //	sql URL STATEMENT           runs a statement in a PostgreSQL database
 //	redis NAME                  sets $NAME to the URL of an empty Redis database
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
-	"ready":     ready,
-	"exits":     exits,
-	"http":      httpCommand,
-	"await":     await,
-	"changes":   changes,
-	"kid":       kid,
-	"published": published,
-	"standing":  standing,
-	"rewrapped": rewrapped,
-	"capture":   capture,
-	"secret":    secret,
-	"same-json": sameJSON,
-	"begin":     begin,
-	"refused":   refused,
-	"finish":    finish,
-	"postgres":  postgresCommand,
-	"sql":       sqlCommand,
-	"redis":     redisCommand,
+	"ready":       ready,
+	"exits":       exits,
+	"http":        httpCommand,
+	"await":       await,
+	"changes":     changes,
+	"kid":         kid,
+	"published":   published,
+	"standing":    standing,
+	"rewrapped":   rewrapped,
+	"capture":     capture,
+	"secret":      secret,
+	"same-json":   sameJSON,
+	"begin":       begin,
+	"refused":     refused,
+	"finish":      finish,
+	"postgres":    postgresCommand,
+	"sql":         sqlCommand,
+	"redis":       redisCommand,
+	"undelivered": undelivered,
 }
 
 type (
@@ -257,6 +259,29 @@ func signingKeys(ts *testscript.TestScript) map[string]string {
 		found[key.State] = key.KeyID
 	}
 	return found
+}
+
+// undelivered waits until something could not be delivered to a webhook.
+func undelivered(ts *testscript.TestScript, _ bool, args []string) {
+	list := func(into any, command ...string) {
+		ts.Check(ts.Exec("innkeeper", append(command, "--output", "json")...))
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), into))
+	}
+	for range 100 {
+		var hooks []webhookObject
+		list(&hooks, "webhook", "list")
+		for _, hook := range hooks {
+			var deliveries []deliveryObject
+			list(&deliveries, "webhook", "deliveries", hook.ID)
+			if len(deliveries) > 0 {
+				ts.Setenv(args[0], hook.ID)
+				ts.Setenv(args[1], deliveries[0].ID)
+				return
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	ts.Fatalf("everything was delivered")
 }
 
 func kid(ts *testscript.TestScript, _ bool, args []string) {

@@ -36,6 +36,8 @@ type serveCommand struct {
 	RefreshLeeway  time.Duration `group:"sessions" default:"0s" help:"forgive a repeated refresh without an idempotency key for so long; a theft inside it goes unseen"`
 	Sweep          sweepFlags    `embed:"" group:"sessions"`
 
+	Webhook webhookFlags `embed:""`
+
 	AllowedOrigin []string `group:"browsers" placeholder:"ORIGIN" help:"web origin whose pages may call with credentials, like https://app.example.com; may repeat"`
 	CookieScope   string   `group:"browsers" enum:"path,host" default:"path" help:"path: the refresh cookie goes to /auth only; host: if this server has a host of its own"`
 
@@ -142,6 +144,7 @@ func (s *serveCommand) authority(ctx context.Context, d *data, log *slog.Logger)
 		Passwords:         s.Passwords.hashing(),
 		PasswordPolicy:    s.Passwords.policy(),
 		SignupOpen:        s.Signup == "open",
+		Webhooks:          s.Webhook.sender(),
 		Observe:           logEvents(log),
 	})
 }

@@ -14,6 +14,7 @@ import (
 // sweepFlags say how long what is over is kept.
 type sweepFlags struct {
 	SessionRetention time.Duration `default:"168h" help:"how long a session that has ended is kept, so that its tokens are still told why"`
+	EventRetention   time.Duration `default:"9600h" help:"how long the audit log goes back, 24h or more; 0 keeps it for good"`
 	SweepInterval    time.Duration `default:"5m" help:"how often to delete what is older than that; 0 leaves it to other servers of the database"`
 }
 
@@ -21,7 +22,23 @@ func (f *sweepFlags) check() error {
 	if f.SessionRetention <= 0 || f.SweepInterval < 0 {
 		return usage(errors.New("--session-retention has to be positive, and --sweep-interval not negative"), "leave them out for the defaults")
 	}
+	if f.EventRetention != 0 && f.EventRetention < minEventRetention {
+		return usage(fmt.Errorf("--event-retention %s is out of bounds", f.EventRetention), "choose %s or more, or 0 to keep the audit log for good", minEventRetention)
+	}
 	return nil
+}
+
+// minEventRetention keeps somebody who has mistaken the unit from losing the log, and
+// leaves webhooks the time to be told.
+const minEventRetention = 24 * time.Hour
+
+// policy is what the authority is told: there zero is the default.
+func (f *sweepFlags) policy() innkeeper.SweepPolicy {
+	policy := innkeeper.SweepPolicy{SessionRetention: f.SessionRetention, EventRetention: f.EventRetention}
+	if f.EventRetention == 0 {
+		policy.EventRetention = -1
+	}
+	return policy
 }
 
 // start deletes what is no longer needed now and then, until the context ends or
@@ -61,10 +78,11 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 func (f *sweepFlags) sweep(ctx context.Context, authority *innkeeper.Authority, log *slog.Logger) {
-	swept, err := authority.Sweep(ctx, innkeeper.SweepPolicy{SessionRetention: f.SessionRetention})
+	swept, err := authority.Sweep(ctx, f.policy())
 	if err != nil && ctx.Err() == nil {
 		log.Warn("could not sweep: trying again later", "error", fmt.Sprint(err))
 		return
 	}
-	log.Debug("swept", "sessions", swept.Sessions, "revocations", swept.Revocations)
+	log.Debug("swept", "sessions", swept.Sessions, "revocations", swept.Revocations,
+		"events", swept.Events, "deliveries", swept.Deliveries)
 }
