@@ -423,7 +423,7 @@ func TestOAuthRevoke(t *testing.T) {
 		t.Error("a refused revocation has ended the session")
 	}
 	revoke("token", session.RefreshToken, "", "Authorization", basic("web", secret)).want(t, 200, "")
-	events, err := inn.Authority.Events(t.Context(), innkeeper.UserID{}, 0)
+	events, err := inn.Authority.Events(t.Context(), innkeeper.EventFilter{})
 	if err != nil {
 		t.Fatal(err)
 	}

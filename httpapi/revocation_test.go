@@ -225,19 +225,19 @@ func TestRevocationsBeforeTheStoreWasRead(t *testing.T) {
 func TestRevocationsOutlastTheWriteTimeout(t *testing.T) {
 	api, _ := runAPI(t)
 	server := httpapi.NewServer("", api)
-	server.WriteTimeout, server.ReadTimeout = 50*time.Millisecond, 50*time.Millisecond
+	server.WriteTimeout, server.ReadTimeout = time.Second, time.Second
 	url := serve(t, server)
 	after := feed(t, url, "").next()
-	if page := feed(t, url, "?wait=300ms&after="+after); page.next() != after {
+	if page := feed(t, url, "?wait=1200ms&after="+after); page.next() != after {
 		t.Errorf("without news the feed is %s", page.text)
 	}
 
 	http2 := httptest.NewUnstartedServer(api)
 	http2.EnableHTTP2 = true
-	http2.Config.WriteTimeout, http2.Config.ReadTimeout = 50*time.Millisecond, 50*time.Millisecond
+	http2.Config.WriteTimeout, http2.Config.ReadTimeout = time.Second, time.Second
 	http2.StartTLS()
 	defer http2.Close()
-	resp, err := http2.Client().Get(http2.URL + "/auth/revocations?wait=300ms&after=" + after)
+	resp, err := http2.Client().Get(http2.URL + "/auth/revocations?wait=1200ms&after=" + after)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,7 @@ import (
 
 // routes is the table of contents of the API.
 func (a *API) routes(mux *http.ServeMux) error {
-	signedIn, admin := guard{passes: a.requireBearer}, a.administrators(innkeeper.ScopeAdmin)
-	reads, ends := a.administrators(innkeeper.ScopeUsersRead), a.administrators(innkeeper.ScopeSessionsEnd)
+	signedIn := guard{passes: a.requireBearer}
 
 	operation(a, op("POST /auth/signup", "signup", "Create a user and sign in", 201, 400, 403, 409, 413, 415, 422, 503), a.signup)
 	operation(a, op("POST /auth/login", "login", "Sign in with a password", 200, 400, 401, 403, 413, 415, 503), a.login)
@@ -30,36 +29,7 @@ func (a *API) routes(mux *http.ServeMux) error {
 
 	a.plain(mux, checkOperation(), a.check)
 	a.plain(mux, revocationsOperation(a), a.revocations)
-
-	operation(a, op("GET /admin/users", "listUsers", "Users by name", 200, 401, 403, 503).behind(reads), a.listUsers)
-	operation(a, op("POST /admin/users", "createUser", "Create a user", 201, 400, 401, 403, 409, 413, 415, 422, 503).behind(admin), a.createUser)
-	operation(a, op("GET /admin/users/{id}", "getUser", "One user", 200, 401, 403, 404, 503).behind(reads), a.getUser)
-	operation(a, op("PATCH /admin/users/{id}", "updateUser", "Change email or roles, disable or enable", 200, 400, 401, 403, 404, 413, 415, 503).behind(admin), a.updateUser)
-	operation(a, op("DELETE /admin/users/{id}", "deleteUser", "Delete a user and end their sessions", 204, 401, 403, 404, 503).behind(admin), a.deleteUser)
-	operation(a, op("PUT /admin/users/{id}/password", "setPassword", "Set a password; ends every session", 204, 400, 401, 403, 404, 413, 415, 422, 503).behind(admin), a.setPassword)
-	operation(a, op("GET /admin/users/{id}/sessions", "listUserSessions", "A user's live sessions", 200, 400, 401, 403, 404, 503).behind(reads), a.listUserSessions)
-	operation(a, op("DELETE /admin/users/{id}/sessions", "endUserSessions", "End all of a user's sessions", 204, 401, 403, 404, 503).behind(ends), a.endUserSessions)
-	operation(a, op("POST /admin/sessions", "openSession", "Open a session for somebody whom your back end has authenticated", 201, 400, 401, 403, 404, 413, 415, 503).behind(a.administrators(innkeeper.ScopeSessionsCreate)), a.openSession)
-	operation(a, op("DELETE /admin/sessions/{id}", "endSession", "End any session", 204, 401, 403, 404, 503).behind(ends), a.endSession)
-	operation(a, op("GET /admin/roles", "listRoles", "Roles and their permissions", 200, 401, 403, 503).behind(reads), a.listRoles)
-	operation(a, op("PUT /admin/roles/{name}", "setRole", "Create a role or replace its permissions", 204, 400, 401, 403, 413, 415, 503).behind(admin), a.setRole)
-	operation(a, op("DELETE /admin/roles/{name}", "deleteRole", "Delete a role and take it from everyone", 204, 401, 403, 404, 503).behind(admin), a.deleteRole)
-
-	operation(a, op("GET /admin/services", "listServices", "Credentials of services", 200, 401, 403, 503).behind(admin), a.listServices)
-	operation(a, op("POST /admin/services", "addService", "Make a credential for a service", 201, 400, 401, 403, 413, 415, 503).behind(admin), a.addService)
-	operation(a, op("DELETE /admin/services/{id}", "removeService", "Revoke one credential of a service", 204, 401, 403, 404, 503).behind(admin), a.removeService)
-
-	operation(a, op("GET /admin/events", "listEvents", "The audit log", 200, 400, 401, 403, 503).behind(admin), a.listEvents)
-	operation(a, op("GET /admin/webhooks", "listWebhooks", "Who is told of events", 200, 401, 403, 503).behind(admin), a.listWebhooks)
-	operation(a, op("POST /admin/webhooks", "addWebhook", "Let a URL be told of events from now on", 201, 400, 401, 403, 413, 415, 503).behind(admin), a.addWebhook)
-	operation(a, op("DELETE /admin/webhooks/{id}", "removeWebhook", "Tell a URL nothing any more", 204, 401, 403, 404, 503).behind(admin), a.removeWebhook)
-	operation(a, op("POST /admin/webhooks/{id}/rotate-secret", "rotateWebhookSecret", "Sign with a new secret, and with the one before for a while", 200, 400, 401, 403, 404, 503).behind(admin), a.rotateWebhookSecret)
-	operation(a, op("GET /admin/webhooks/{id}/deliveries", "listDeliveries", "What was not delivered yet, or given up", 200, 400, 401, 403, 404, 503).behind(admin), a.listDeliveries)
-	operation(a, op("POST /admin/webhooks/{id}/retry", "retryDeliveries", "Try again at once what was given up", 200, 401, 403, 404, 503).behind(admin), a.retryDeliveries)
-
-	operation(a, op("GET /admin/keys", "listKeys", "Signing keys and how far they have come", 200, 401, 403, 503).behind(admin), a.listKeys)
-	operation(a, op("POST /admin/keys/rotate", "rotateKeys", "Let the next signing key sign now; signs nobody out", 200, 401, 403, 409, 503).behind(admin), a.rotateKeys)
-	operation(a, op("DELETE /admin/keys/{kid}", "retireKey", "Retire a signing key by the rules, or revoke a stolen one", 204, 400, 401, 403, 404, 409, 503).behind(admin), a.retireKey)
+	a.adminRoutes()
 
 	a.plain(mux, tokenOperation(a), a.oauth(a.token))
 	a.plain(mux, revokeOperation(a), a.oauth(a.revoke))
@@ -93,6 +63,42 @@ const (
 	serviceScheme      = "service"
 	serviceBasicScheme = "serviceBasic"
 )
+
+// adminRoutes are for administrators, and for services with a scope that fits.
+func (a *API) adminRoutes() {
+	admin := a.administrators(innkeeper.ScopeAdmin)
+	reads, ends := a.administrators(innkeeper.ScopeUsersRead), a.administrators(innkeeper.ScopeSessionsEnd)
+
+	operation(a, op("GET /admin/users", "listUsers", "Users by name", 200, 401, 403, 503).behind(reads), a.listUsers)
+	operation(a, op("POST /admin/users", "createUser", "Create a user", 201, 400, 401, 403, 409, 413, 415, 422, 503).behind(admin), a.createUser)
+	operation(a, op("GET /admin/users/{id}", "getUser", "One user", 200, 401, 403, 404, 503).behind(reads), a.getUser)
+	operation(a, op("PATCH /admin/users/{id}", "updateUser", "Change email or roles, disable or enable", 200, 400, 401, 403, 404, 413, 415, 503).behind(admin), a.updateUser)
+	operation(a, op("DELETE /admin/users/{id}", "deleteUser", "Delete a user and end their sessions", 204, 401, 403, 404, 503).behind(admin), a.deleteUser)
+	operation(a, op("PUT /admin/users/{id}/password", "setPassword", "Set a password; ends every session", 204, 400, 401, 403, 404, 413, 415, 422, 503).behind(admin), a.setPassword)
+	operation(a, op("GET /admin/users/{id}/sessions", "listUserSessions", "A user's live sessions", 200, 400, 401, 403, 404, 503).behind(reads), a.listUserSessions)
+	operation(a, op("DELETE /admin/users/{id}/sessions", "endUserSessions", "End all of a user's sessions", 204, 401, 403, 404, 503).behind(ends), a.endUserSessions)
+	operation(a, op("POST /admin/sessions", "openSession", "Open a session for somebody whom your back end has authenticated", 201, 400, 401, 403, 404, 413, 415, 503).behind(a.administrators(innkeeper.ScopeSessionsCreate)), a.openSession)
+	operation(a, op("DELETE /admin/sessions/{id}", "endSession", "End any session", 204, 401, 403, 404, 503).behind(ends), a.endSession)
+	operation(a, op("GET /admin/roles", "listRoles", "Roles and their permissions", 200, 401, 403, 503).behind(reads), a.listRoles)
+	operation(a, op("PUT /admin/roles/{name}", "setRole", "Create a role or replace its permissions", 204, 400, 401, 403, 413, 415, 503).behind(admin), a.setRole)
+	operation(a, op("DELETE /admin/roles/{name}", "deleteRole", "Delete a role and take it from everyone", 204, 401, 403, 404, 503).behind(admin), a.deleteRole)
+
+	operation(a, op("GET /admin/services", "listServices", "Credentials of services", 200, 401, 403, 503).behind(admin), a.listServices)
+	operation(a, op("POST /admin/services", "addService", "Make a credential for a service", 201, 400, 401, 403, 413, 415, 503).behind(admin), a.addService)
+	operation(a, op("DELETE /admin/services/{id}", "removeService", "Revoke one credential of a service", 204, 401, 403, 404, 503).behind(admin), a.removeService)
+
+	operation(a, op("GET /admin/events", "listEvents", "The audit log", 200, 400, 401, 403, 503).behind(admin), a.listEvents)
+	operation(a, op("GET /admin/webhooks", "listWebhooks", "Who is told of events", 200, 401, 403, 503).behind(admin), a.listWebhooks)
+	operation(a, op("POST /admin/webhooks", "addWebhook", "Let a URL be told of events from now on", 201, 400, 401, 403, 413, 415, 503).behind(admin), a.addWebhook)
+	operation(a, op("DELETE /admin/webhooks/{id}", "removeWebhook", "Tell a URL nothing any more", 204, 401, 403, 404, 503).behind(admin), a.removeWebhook)
+	operation(a, op("POST /admin/webhooks/{id}/rotate-secret", "rotateWebhookSecret", "Sign with a new secret, and with the one before for a while", 200, 400, 401, 403, 404, 503).behind(admin), a.rotateWebhookSecret)
+	operation(a, op("GET /admin/webhooks/{id}/deliveries", "listDeliveries", "What was not delivered yet, or given up", 200, 400, 401, 403, 404, 503).behind(admin), a.listDeliveries)
+	operation(a, op("POST /admin/webhooks/{id}/retry", "retryDeliveries", "Try again at once what was given up", 200, 401, 403, 404, 503).behind(admin), a.retryDeliveries)
+
+	operation(a, op("GET /admin/keys", "listKeys", "Signing keys and how far they have come", 200, 401, 403, 503).behind(admin), a.listKeys)
+	operation(a, op("POST /admin/keys/rotate", "rotateKeys", "Let the next signing key sign now; signs nobody out", 200, 401, 403, 409, 503).behind(admin), a.rotateKeys)
+	operation(a, op("DELETE /admin/keys/{kid}", "retireKey", "Retire a signing key by the rules, or revoke a stolen one", 204, 400, 401, 403, 404, 409, 503).behind(admin), a.retireKey)
+}
 
 // route is an operation under construction.
 type route huma.Operation

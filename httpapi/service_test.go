@@ -123,7 +123,7 @@ func TestServiceActs(t *testing.T) {
 	inn := innkeepertest.New(t, nil)
 	_, root := addService(t, inn, "deploy", innkeeper.ScopeAdmin)
 	request(t, "POST", inn.URL+"/admin/users", `{"username":"bob","password":"`+innkeepertest.Password+`"}`, "Authorization", bearer(root)).want(t, 201, "")
-	events, err := inn.Authority.Events(t.Context(), innkeeper.UserID{}, 0)
+	events, err := inn.Authority.Events(t.Context(), innkeeper.EventFilter{})
 	if err != nil {
 		t.Fatal(err)
 	}
