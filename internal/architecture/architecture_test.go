@@ -75,7 +75,8 @@ var mayImport = map[string][]string{
 		"keyring", "password", "rootkey",
 		"store/memory", "store/postgres", "store/redis", "store/sqlite", "verify",
 	},
-	"internal/soak": {"internal/testengine", "verify"}, // it sees servers from the outside, like any client and any API
+	"internal/tempest": {"client"},                                            // and the server from the outside
+	"internal/soak":    {"internal/tempest", "internal/testengine", "verify"}, // it sees servers from the outside, like any client and any API
 	"cmd/innkeeper": {
 		domain, "accesstoken", "client", "httpapi", "internal/ballast", "internal/demo", "internal/load", "internal/transfer", "internal/userfile",
 		"keyring", "password", "rootkey",

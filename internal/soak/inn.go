@@ -43,18 +43,24 @@ type innConfig struct {
 	// smallDisk is the size of the disk for the data of a single node over SQLite, such
 	// as 16m. Empty: that of the directory.
 	smallDisk string
+	serve     []string // more flags for the servers
 }
 
 // buildInnkeeper builds the real program into a directory, with more flags for go
 // build, such as -race.
 func buildInnkeeper(ctx context.Context, dir string, flags ...string) (string, error) {
 	binary := filepath.Join(dir, "innkeeper")
+	return binary, build(ctx, binary, "cmd/innkeeper", flags...)
+}
+
+// build builds a program of this module.
+func build(ctx context.Context, binary, program string, flags ...string) error {
 	args := append([]string{"build", "-o", binary}, flags...)
-	cmd := exec.CommandContext(ctx, "go", append(args, "github.com/innkeeper-auth/innkeeper/cmd/innkeeper")...) //nolint:gosec // flags of ours
+	cmd := exec.CommandContext(ctx, "go", append(args, "github.com/innkeeper-auth/innkeeper/"+program)...) //nolint:gosec // flags of ours
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build innkeeper: %w\n%s", err, out)
+		return fmt.Errorf("build %s: %w\n%s", program, err, out)
 	}
-	return binary, nil
+	return nil
 }
 
 // openInn starts the databases and all nodes, and creates the administrator.
@@ -108,7 +114,7 @@ func (i *inn) addNode(k int, cfg innConfig) error {
 	}
 	name := "node " + strconv.Itoa(k+1)
 	command := []string{cfg.binary, "serve", "--listen", addr, "--issuer", "http://localhost:8080", "--signup", "open", "--log-level", "warn"}
-	command = append(append(command, place...), cheapHashing...)
+	command = append(append(append(command, place...), cheapHashing...), cfg.serve...)
 	if cfg.smallDisk != "" {
 		command = append(onSmallDisk(i.data(), cfg.smallDisk), command...)
 	}

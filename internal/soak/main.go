@@ -4,6 +4,7 @@
 //	go run ./internal/soak rolling --store redis --restarts 12
 //	go run ./internal/soak revocation --store postgres
 //	go run ./internal/soak revocation --store postgres --faults 3 --histories 100
+//	go run ./internal/soak clients --duration 30m
 //	go run ./internal/soak check soak-failures/postgres-129.json
 //
 // It builds the real server, runs three of its processes over one store, and lets
@@ -24,6 +25,9 @@
 // are in revocation_ledger.go, the ways to revoke in revocation_ways.go, and what a
 // verifier may answer in revocation_verifier.go.
 //
+// clients puts our own clients, and others to compare, through a tempest: bad networks, kill -9 and
+// thieves. That is package tempest, and docs/clients/soak.md.
+//
 // The tests of this package are shorter runs of the same, and three stories more:
 // every way in which a store can be away, a restored backup, and checks of the
 // checker itself.
@@ -41,6 +45,9 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
+
+	"github.com/innkeeper-auth/innkeeper/internal/tempest"
 )
 
 func main() {
@@ -67,16 +74,28 @@ type settings struct {
 	json        bool
 	failures    string
 	files       []string
+	// For clients.
+	client   string
+	rotation string
+	compare  bool
+	duration time.Duration
+	serve    []string // more flags for the servers
 }
 
 func run(ctx context.Context, out io.Writer, args []string) error {
-	const usage = "say linearizability, rolling, revocation or check"
+	const usage = "say linearizability, rolling, revocation, clients or check"
 	if len(args) == 0 {
 		return errors.New(usage)
 	}
-	var s settings
+	if args[0] == "worker" { // one process of the Go programs among the clients
+		return tempest.Work(ctx, os.Stdin, out, args[1:])
+	}
+	s := settings{store: onPostgres}
+	if args[0] == "clients" {
+		s.store = onSQLite
+	}
 	flags := flag.NewFlagSet("soak "+args[0], flag.ContinueOnError)
-	flags.StringVar(&s.store, "store", onPostgres, "sqlite, postgres, or redis: sessions in Redis, all else in PostgreSQL")
+	flags.StringVar(&s.store, "store", s.store, "sqlite, postgres, or redis: sessions in Redis, all else in PostgreSQL")
 	flags.BoolVar(&s.race, "race", false, "build the server with the race detector")
 	flags.Uint64Var(&s.seed, "seed", rand.Uint64N(1e9), "of the first history, and the next one has the next; at random") //nolint:gosec // it is printed
 	flags.Uint64Var(&s.histories, "histories", 200, "how many histories to record and check")
@@ -87,10 +106,15 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	flags.IntVar(&s.revocations, "revocations", 0, fmt.Sprintf("how many; zero: %d, or %d in each history", defaultRevocations, defaultInEachHistory))
 	flags.IntVar(&s.nodes, "nodes", 3, "servers over the store")
 	flags.BoolVar(&s.json, "json", false, "print the times of revocations as JSON")
+	flags.StringVar(&s.client, "client", tempest.Ours, "ours or tutorial: on 401 refresh and retry")
+	flags.StringVar(&s.rotation, "rotation", tempest.Keys, "keys or strict: without idempotency keys")
+	flags.BoolVar(&s.compare, "compare", false, "put each kind of client through it, and print a table")
+	flags.DurationVar(&s.duration, "duration", clientsDuration, "how long the clients suffer")
 	commands := map[string]func(context.Context, io.Writer, settings) error{
 		"linearizability": linearizability,
 		"rolling":         rolling,
 		"revocation":      revocation,
+		"clients":         clients,
 		"check":           checkAgain,
 	}
 	command, known := commands[args[0]]
@@ -119,7 +143,7 @@ func (s settings) withInn(ctx context.Context, do func(*inn) error) (err error) 
 	if err != nil {
 		return err
 	}
-	i, err := openInn(ctx, innConfig{binary: binary, store: s.store, nodes: s.nodes, dir: dir})
+	i, err := openInn(ctx, innConfig{binary: binary, store: s.store, nodes: s.nodes, dir: dir, serve: s.serve})
 	if err != nil {
 		return err
 	}
