@@ -6,8 +6,6 @@
 // line with the same `id` and an `error` or a `result`; lines without an id are reports
 // of the pages. It ends, and all browsers with it, when standard input does.
 import { createInterface } from 'node:readline'
-import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { launch, spawnBrowser } from './browser.js'
 
@@ -28,6 +26,9 @@ function random(state) {
 // gone is what every step of a tab may end with: somebody has closed it or navigated.
 const gone = () => {}
 
+// evening is when all browsers end that are left.
+const evening = { ends: new Set(), after(end) { this.ends.add(end) } }
+
 class Person {
   #browser // of one's own, that can be killed; undefined: a context of the common one
   #tabs = []
@@ -43,8 +44,7 @@ class Person {
 
   async arrive() {
     if (this.folder) {
-      await rm(join(this.folder, 'DevToolsActivePort'), { force: true }) // of the one that was killed
-      this.#browser = await spawnBrowser(this.folder)
+      this.#browser = await spawnBrowser(evening, this.folder)
       this.context = this.#browser.context
     } else {
       this.context = await (await common()).newContext({ serviceWorkers: 'block' })
@@ -144,11 +144,6 @@ class Person {
     }))
     return { tabs: served.length, served: served.filter(Boolean).length }
   }
-
-  async close() {
-    this.#stop = true
-    await this.#browser?.kill()
-  }
 }
 
 let browser
@@ -185,6 +180,6 @@ for await (const line of createInterface({ input: process.stdin })) {
     (error) => say({ id: order.id, error: String(error) }),
   )
 }
-await Promise.all([...people.values()].map((person) => person.close().catch(gone)))
+await Promise.all([...evening.ends].map((end) => end().catch(gone)))
 await (await browser)?.close()
 process.exit()
