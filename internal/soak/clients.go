@@ -13,9 +13,10 @@ import (
 	"github.com/innkeeper-auth/innkeeper/internal/tempest"
 )
 
-// shortAccess is the life of an access token during it: the shortest
-// that there is, so that they refresh all the time.
-const shortAccess = "5s"
+// tempestuous are the flags of a server whose clients are put through it: access tokens
+// with the shortest life that there is, so that they are refreshed all the time, and a
+// log of events, which is what the clients are judged by.
+func tempestuous() []string { return []string{"--access-ttl", "5s", "--log-level", "info"} }
 
 // clients puts honest clients through a tempest, or several kinds of them to compare.
 func clients(ctx context.Context, out io.Writer, s settings) error {
@@ -51,8 +52,7 @@ func broken(o *tempest.Outcome) error {
 
 // endure runs one tempest over an inn of its own.
 func (s settings) endure(ctx context.Context, out io.Writer, client, rotation string) (o *tempest.Outcome, err error) {
-	s.nodes = 1
-	s.serve = []string{"--access-ttl", shortAccess, "--log-level", "info"} // its events stand in its log
+	s.nodes, s.serve = 1, tempestuous()
 	err = s.withInn(ctx, func(i *inn) error {
 		worker := filepath.Join(i.dir, "soak")
 		if err := build(ctx, worker, "internal/soak"); err != nil {

@@ -41,6 +41,9 @@ type crowdLine struct {
 
 // gather starts crowd.js.
 func gather(ctx context.Context, s *tempest) (*crowd, error) {
+	if _, err := os.Stat(filepath.Join(filepath.Dir(s.Crowd), "node_modules", "playwright-core")); err != nil {
+		return nil, fmt.Errorf("the crowd needs its packages: %w\nhint: scripts/install-test-deps", err)
+	}
 	plan, err := json.Marshal(map[string]any{"url": s.injector.url, "client": s.Client, "seed": s.Seed})
 	if err != nil {
 		return nil, err
@@ -183,7 +186,6 @@ func (m *member) signIn(ctx context.Context) error {
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		m.countKill("sign-ins tried again") // neither a kill nor a fault, but to be seen
 		if sleep(ctx, time.Second) != nil {
 			return err
 		}
