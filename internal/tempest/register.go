@@ -1,9 +1,12 @@
 package tempest
 
 import (
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -29,6 +32,15 @@ type stay struct {
 	arrived   int       // refreshes that came in, acted on or not
 	by        string    // which process sent the latest one
 	refreshed time.Time // the latest 200 to a refresh
+	history   []string  // the latest refreshes, for whoever wants to know how it came to its end
+}
+
+// remembered is how many lines of history a stay keeps.
+const remembered = 60
+
+func (s *stay) remember(format string, args ...any) {
+	s.history = append(s.history, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
+	s.history = s.history[max(0, len(s.history)-remembered):]
 }
 
 func newRegister() *register {
@@ -61,10 +73,11 @@ func (r *register) arrive(q *request, f fault) {
 	if q.path != refreshPath {
 		return
 	}
-	session, _ := readToken(q.refreshToken())
+	session, generation := readToken(q.refreshToken())
 	if s := r.stays[session]; s != nil {
 		s.arrived++
 		s.by = q.header.Get(processHeader)
+		s.remember("generation %d arrives with %s %s", generation, q.key(), f.kind)
 	}
 }
 
@@ -91,8 +104,33 @@ func (r *register) note(q *request, a *answer) {
 		}
 	}
 	if q.path == refreshPath {
-		r.outcomes[r.outcome(q, a, said)]++
+		outcome := r.outcome(q, a, said)
+		r.outcomes[outcome]++
+		session, generation := readToken(q.refreshToken())
+		if s := r.stays[session]; s != nil {
+			s.remember("generation %d with %s: %s", generation, q.key(), outcome)
+		}
 	}
+}
+
+// key tells one idempotency key from another.
+func (q *request) key() string {
+	key := q.header.Get("Idempotency-Key")
+	if key == "" {
+		return "no key"
+	}
+	sum := fingerprintOf(key)
+	return "key " + hex.EncodeToString(sum[:3])
+}
+
+// historyOf returns the latest refreshes of a session.
+func (r *register) historyOf(session string) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.stays[session]; s != nil {
+		return slices.Clone(s.history)
+	}
+	return nil
 }
 
 // outcome names what became of a refresh. Two different successors of one parent are

@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 )
@@ -281,6 +282,9 @@ func (s *tempest) signedOut(p person, session, said string) {
 	if _, robbed := s.robbed[session]; !robbed {
 		s.innocent[session] = fmt.Sprintf("%s was signed out (%s)", p.name(), said)
 		fmt.Fprintf(s.Out, "%s: %s, session %s\n", time.Now().Format(time.TimeOnly), s.innocent[session], session)
+		if s.promised() {
+			fmt.Fprintf(s.Out, "\t%s\n", strings.Join(s.register.historyOf(session), "\n\t"))
+		}
 	}
 	if s.over || s.register.look(p.name()).session != session {
 		return
