@@ -26,12 +26,12 @@ type Outcome struct {
 	Faults           map[string]int
 	Kills            map[string]int
 	RolledBack       int      // browsers that came back from a crash with an older token
-	Problems         []string // promises that do not hold; nil for a baseline, unless it holds itself to be one
+	Problems         []string // promises that do not hold; of a baseline only those that no client can break
 	Notes            []string // the sign-outs, one by one
 }
 
 // judge adds up. A session that was robbed may and must end; no other may.
-func (s *tempest) judge() (*Outcome, error) {
+func (s *tempest) judge() *Outcome {
 	s.mu.Lock()
 	s.over = true
 	s.mu.Unlock()
@@ -68,12 +68,11 @@ func (s *tempest) judge() (*Outcome, error) {
 		}
 	}
 	o.weigh(s)
-	return o, nil
+	return o
 }
 
-// weigh says what does not hold of what is promised. Two successors and thefts that
-// nobody notices are the server's: no client excuses them, but one that stops
-// refreshing keeps a thief who came first from being noticed.
+// weigh says what does not hold of what is promised. A second successor is the server's
+// fault, whatever the client.
 func (o *Outcome) weigh(s *tempest) {
 	if o.Forks > 0 {
 		o.problem("%d tokens have two different successors", o.Forks)

@@ -49,7 +49,7 @@ func (p *program) arrive(ctx context.Context) error {
 			return err
 		}
 	}
-	go p.watch()
+	p.restless.Go(p.watch)
 	return nil
 }
 

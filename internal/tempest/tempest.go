@@ -38,7 +38,7 @@ const (
 
 // Config is what a tempest takes. All fields are required.
 type Config struct {
-	Server   string // URL of the server, with access tokens that live for AccessTTL
+	Server   string // URL of the server; its access tokens had better be short-lived
 	EventLog string // file in which the server logs its events, as JSON
 	Password string // of all people, whom AddUser creates
 	AddUser  func(ctx context.Context, name string) error
@@ -64,7 +64,7 @@ type person interface {
 	live(context.Context) error
 	// signIn signs in once more.
 	signIn(context.Context) error
-	// jar copies the refresh token, with what thief sends it.
+	// jar copies the refresh token; errNoLoot if there is none.
 	jar(context.Context) (loot, error)
 	// census returns how many tabs or processes there are, and how many are signed in
 	// and served.
@@ -90,7 +90,7 @@ type tempest struct {
 	innocent map[string]string // sessions that were not robbed and are over: what was said
 	problems []string
 	kills    map[string]int
-	again    sync.WaitGroup // people who are signing in again
+	restless sync.WaitGroup // people who are signing in again, and who watch files
 	living   context.Context
 }
 
@@ -98,12 +98,15 @@ type tempest struct {
 // done; whether the promises hold is in the outcome.
 func Run(ctx context.Context, cfg Config) (o *Outcome, err error) {
 	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	s := &tempest{
 		Config: cfg, register: newRegister(), events: &eventLog{path: cfg.EventLog, ends: map[string]string{}},
 		robbed: map[string]string{}, reported: map[string]bool{}, innocent: map[string]string{}, kills: map[string]int{},
 		living: ctx,
 	}
+	defer func() {
+		stop()
+		s.restless.Wait()
+	}()
 	if s.injector, err = openInjector(cfg.Server, cfg.Seed, cfg.Rotation == Strict, s.register); err != nil {
 		return nil, err
 	}
@@ -128,7 +131,7 @@ func Run(ctx context.Context, cfg Config) (o *Outcome, err error) {
 	if err := s.calm(ctx); err != nil {
 		return nil, err
 	}
-	return s.judge()
+	return s.judge(), nil
 }
 
 // invite says who is there. Ada and Emil are the large ones: ten tabs, and eight
@@ -289,7 +292,7 @@ func (s *tempest) signedOut(p person, session, said string) {
 	if s.over || s.register.look(p.name()).session != session {
 		return
 	}
-	s.again.Go(func() {
+	s.restless.Go(func() {
 		if err := p.signIn(s.living); err != nil && s.living.Err() == nil {
 			s.complain("%s cannot sign in again: %v", p.name(), err)
 		}
