@@ -71,6 +71,7 @@ func TestScript(t *testing.T) {
 //	await STATUS METHOD PATH [BODY] [NAME: VALUE]...
 //	                            http until the status is that one
 //	changes FILE PROGRAM ARG... runs a program until it prints something else
+//	has TEXT FILE               waits until a file has a text
 //	kid STATE NAME              sets $NAME to the signing key that has come so far
 //	undelivered HOOK DELIVERY   waits until a delivery has failed, and sets both to its ids
 //	published KID               waits until another key than this is next
@@ -93,6 +94,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"http":        httpCommand,
 	"await":       await,
 	"changes":     changes,
+	"has":         has,
 	"kid":         kid,
 	"published":   published,
 	"standing":    standing,
@@ -247,6 +249,17 @@ func changes(ts *testscript.TestScript, _ bool, args []string) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	ts.Fatalf("%v always prints the same", args[1:])
+}
+
+func has(ts *testscript.TestScript, _ bool, args []string) {
+	for range 1000 {
+		text, err := os.ReadFile(ts.MkAbs(args[1]))
+		if err == nil && strings.Contains(string(text), args[0]) {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	ts.Fatalf("%s never had %s", args[1], args[0])
 }
 
 // signingKeys are those of the database in innkeeper-data, by their states.

@@ -25,7 +25,7 @@ type listener struct {
 	verifier *standardwebhooks.Webhook
 	arrived  []string // webhook-id
 	changed  chan struct{}
-	on       func(arrived int) // called before it answers
+	on       func(arrived int) // called before it answers; set before it listens
 }
 
 func newListener(t *testing.T) *listener {
@@ -112,7 +112,6 @@ func TestWebhookKill9(t *testing.T) {
 	l := newListener(t)
 	s.run(testPassword, "user", "add", "ada", "--password-stdin")
 	s.start()
-	l.listen(s, "role.set")
 	killed := make(chan struct{})
 	l.on = func(arrived int) {
 		if arrived == 2 {
@@ -120,6 +119,7 @@ func TestWebhookKill9(t *testing.T) {
 			close(killed)
 		}
 	}
+	l.listen(s, "role.set")
 	for i := range 5 {
 		s.run("", "role", "set", fmt.Sprint("role", i))
 	}
