@@ -38,6 +38,7 @@ import (
 //
 // IMPORT_USERS=100000 is the full size; docs/import.md has the figures.
 func TestImportSurvivesAKill(t *testing.T) {
+	t.Parallel()
 	total := 3_000
 	if text := os.Getenv("IMPORT_USERS"); text != "" {
 		n, err := strconv.Atoi(text)

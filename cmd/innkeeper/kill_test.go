@@ -16,6 +16,7 @@ import (
 // must hold, whatever it had not must be settled by trying again, and nobody who
 // is honest may be signed out.
 func TestKill9(t *testing.T) {
+	t.Parallel()
 	const guests = 64
 	rounds := 25
 	if testing.Short() {
