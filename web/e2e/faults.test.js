@@ -56,6 +56,7 @@ describe('answers that do not arrive', { concurrency: 3 }, () => {
     const { inn, person, tab } = await checkIn(t)
     const other = await person.tab()
     await other.ready()
+    await person.inStep()
     await expire(inn)
     await inn.faults({ path: '/auth/refresh', delay: '3s' })
     assert.deepEqual(await Promise.all([tab.calls(3), other.calls(3)]), [{ 200: 3 }, { 200: 3 }])

@@ -49,6 +49,7 @@ describe('away', { concurrency: 3 }, () => {
     const { inn, person, tab: frozen } = await checkIn(t)
     const other = await person.tab()
     await other.ready()
+    await person.inStep()
     await expire(inn)
     await inn.faults({ path: '/auth/refresh', hold: 'after', times: 1 })
     await frozen.run(() => { window.late = call('/api/mail') })

@@ -1,5 +1,6 @@
 // People with a browser: tabs of the app, and what they do in them.
 import assert from 'node:assert/strict'
+import { until } from './until.js'
 
 export const password = 'correct horse battery staple'
 
@@ -34,6 +35,14 @@ export class Person {
   }
 
   tabs = (n, options) => Promise.all(Array.from({ length: n }, () => this.tab(options)))
+
+  // inStep waits until all tabs hold the same token. A tab that had no answer of the
+  // others within its 100 ms has refreshed by itself, and what it tells them is on its
+  // way for a while.
+  inStep = () => until('the tabs to hold one token', async () => {
+    const generations = await Promise.all(this.context.pages().map((page) => page.evaluate(() => client.session.session?.generation)))
+    return new Set(generations).size === 1
+  })
 
   // elsewhere is the same person with another device.
   elsewhere = async () => new Person(await this.context.browser().newContext({ serviceWorkers: 'block' }), this.inn, this.#origin, this.#options)

@@ -46,6 +46,13 @@ export function stage() {
 // tells them.
 export const expire = (inn) => inn.advance('16m')
 
+// askLonger, as a script of the page, makes a new tab wait for the others for as long as
+// a busy machine needs and not for 100 ms: where a test says that they do answer.
+export function askLonger() {
+  const { setTimeout } = window
+  window.setTimeout = (call, wait, ...rest) => setTimeout(call, wait === 100 ? 20_000 : wait, ...rest)
+}
+
 // recovers calls until it is served. Whoever waits may be told that the server does
 // not answer, and nothing worse; and is signed in all the while.
 export async function recovers(tab) {

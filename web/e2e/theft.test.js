@@ -2,7 +2,7 @@
 // not a theft is ever called one.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { expire, stage } from './stage.js'
+import { askLonger, expire, stage } from './stage.js'
 import { until } from './until.js'
 
 const { checkIn } = stage()
@@ -26,9 +26,9 @@ const told = async (tab) => {
 }
 
 describe('theft', { concurrency: 2 }, () => {
-  for (const key of [undefined, '"a-key-of-the-thief"']) {
+  for (const key of [undefined, '"a-key-of-the-thief";generation=1']) {
     test(`D3.19: a thief ${key ? 'with a key of its own' : 'without a key'} uses the parent after the owner has: all tabs are told`, async (t) => {
-      const { inn, person, tab } = await checkIn(t)
+      const { inn, person, tab } = await checkIn(t, { script: askLonger })
       const tabs = [tab, ...await person.tabs(2)]
       await Promise.all(tabs.map((one) => one.ready()))
       const { value: copy } = await person.cookie('refresh')
@@ -48,11 +48,11 @@ describe('theft', { concurrency: 2 }, () => {
   }
 
   test('D3.19: a thief uses the current token before its owner does: the owner’s next refresh ends it for both', async (t) => {
-    const { inn, person, tab } = await checkIn(t)
+    const { inn, person, tab } = await checkIn(t, { script: askLonger })
     const other = await person.tab()
     await other.ready()
     const { value: copy } = await person.cookie('refresh')
-    assert.equal((await use(inn, copy, '"a-key-of-the-thief"')).status, 200)
+    assert.equal((await use(inn, copy, '"a-key-of-the-thief";generation=1')).status, 200)
     await expire(inn)
     assert.equal((await tab.call()).error, 'signed_out')
     for (const one of [tab, other]) {
