@@ -2,8 +2,9 @@
 //
 // A [Key] is 32 random bytes. Everything else that must stay secret is derived
 // from it with HKDF-SHA256 (RFC 5869) under separate labels: the key that
-// ratchets refresh tokens forward, the key that tags them, and the key that
-// wraps signing keys. A stolen database without the root key signs nobody in;
+// ratchets refresh tokens forward, the key that tags them, the key that wraps
+// signing keys, the key that tags device tokens, and the key under whose hashes
+// failed sign-ins are counted. A stolen database without the root key signs nobody in;
 // a stolen root key without the database or a token does not either.
 //
 // A [Ring] holds several keys at once so that a root key can be replaced
@@ -51,6 +52,8 @@ type Key struct {
 	ratchet [Size]byte
 	tag     [Size]byte
 	wrap    [Size]byte
+	attempt [Size]byte
+	device  [Size]byte
 }
 
 // Generate returns a new random root key.
@@ -79,6 +82,8 @@ func derive(secret [Size]byte) *Key {
 	expand(secret, "innkeeper/v1 refresh token ratchet", k.ratchet[:])
 	expand(secret, "innkeeper/v1 refresh token tag", k.tag[:])
 	expand(secret, "innkeeper/v1 signing key wrap", k.wrap[:])
+	expand(secret, "innkeeper/v1 attempt name", k.attempt[:])
+	expand(secret, "innkeeper/v1 device token tag", k.device[:])
 	return k
 }
 
@@ -102,6 +107,12 @@ func (k *Key) RatchetKey() []byte { return k.ratchet[:] }
 
 // TagKey returns the HMAC key that marks a refresh token as ours.
 func (k *Key) TagKey() []byte { return k.tag[:] }
+
+// AttemptKey returns the HMAC key that hides whose failed sign-ins a store counts.
+func (k *Key) AttemptKey() []byte { return k.attempt[:] }
+
+// DeviceKey returns the HMAC key that marks a device token as ours.
+func (k *Key) DeviceKey() []byte { return k.device[:] }
 
 // Reveal returns the canonical spelling of the key, for the root key file and
 // for nothing else. MUST NOT be logged.
