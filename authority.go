@@ -17,7 +17,7 @@ import (
 // Authority is the front desk: it checks who people are, opens, refreshes and
 // ends their sessions, and manages users. Make one with [Open] and let it
 // [Authority.Run]; it holds no state of its own besides copies of the signing keys
-// and of the revocation feed, so any number of them may share a store. It is safe
+// and of the revocation feed, and how fast sessions refresh, so any number of them may share a store. It is safe
 // for concurrent use.
 type Authority struct {
 	issuer   string
@@ -34,8 +34,11 @@ type Authority struct {
 	observer func(ctx context.Context, event Event)
 	feed     feed
 	failures loginFailures
+	refusals loginFailures
+	limits   SignInLimits
 	courier  WebhookSender // nil: somebody else delivers
 
+	refreshes                    refreshLimit
 	serviceUses, serviceRefusals pace
 }
 
@@ -95,13 +98,24 @@ func Open(ctx context.Context, cfg Config) (*Authority, error) {
 		courier:  cfg.Webhooks,
 	}
 	a.feed.init()
+	if err := a.fillIn(&cfg); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// fillIn sets what has a default.
+func (a *Authority) fillIn(cfg *Config) (err error) {
 	if a.rules.ServiceNames == nil {
 		a.rules.ServiceNames = serviceNames(cfg.Issuer)
 	}
 	if len(a.audience) == 0 {
 		a.audience = []string{a.issuer}
 	}
-	return a, nil
+	if a.limits, err = cfg.SignInLimits.withDefault(); err != nil {
+		return err
+	}
+	return a.refreshes.perMinute(cfg.RefreshLimit)
 }
 
 // claimStore makes sure that the store and the root keys belong together, before
@@ -177,6 +191,10 @@ type Grant struct {
 	RefreshExpiresIn time.Duration // remaining life of the refresh token
 	Session          Session
 	Subject          Subject
+	// Device is for the device that has signed in with a password, to be shown at its next
+	// sign-in. The zero value for every other grant.
+	Device          DeviceToken
+	DeviceExpiresIn time.Duration
 }
 
 // grant signs an access token as of issuedAt and puts the pair together. No

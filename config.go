@@ -109,6 +109,13 @@ type Config struct {
 	// PasswordPolicy says which new passwords are accepted. Its zero value asks for
 	// 8 characters; its ServiceNames are those in the issuer's host if they are nil.
 	PasswordPolicy password.Policy
+	// SignInLimits says by what failed sign-ins are counted and slowed down. The zero
+	// value means by account and by network: tell the addresses of clients rightly, or
+	// all of them share the patience of one network.
+	SignInLimits SignInLimits
+	// RefreshLimit is how many refreshes one session may do at once, and in each minute,
+	// at one server: at most 60,000. The zero value means 60; a negative one turns it off.
+	RefreshLimit int
 	// SignupOpen lets anyone create a user. The zero value leaves that to operators.
 	SignupOpen bool
 	// Webhooks carries events to those who asked for them; package webhook has one. The

@@ -12,6 +12,9 @@ var (
 	// ErrInvalidCredentials reports a wrong password, an unknown user or a disabled
 	// one. The three are indistinguishable on purpose.
 	ErrInvalidCredentials = errors.New("username or password is wrong")
+	// ErrTooManyAttempts reports tries that follow each other too fast. It says nothing
+	// about what was tried, and comes as a [*TooManyAttemptsError].
+	ErrTooManyAttempts = errors.New("too many attempts")
 	// ErrAccessTokenInvalid reports an access token that this authority did not
 	// sign for this audience.
 	ErrAccessTokenInvalid = errors.New("access token is invalid")

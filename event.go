@@ -20,6 +20,7 @@ const (
 	EventTokenReused      EventKind = "refresh_token.reused" // a theft: the session has been ended
 	EventStoreBehind      EventKind = "store.behind"         // the store has lost writes: a restored backup
 	EventLoginFailed      EventKind = "login.failed"         // kept in summary, see [Authority.Run]
+	EventLoginThrottled   EventKind = "login.throttled"      // refused unseen, for too many failures; kept in summary too
 	EventPasswordChanged  EventKind = "password.changed"
 	EventUserCreated      EventKind = "user.created"
 	EventUserChanged      EventKind = "user.changed"
@@ -72,7 +73,7 @@ type Event struct {
 func eventKinds() []EventKind {
 	return []EventKind{
 		EventSessionStarted, EventSessionEnded, EventSessionsEnded, EventAllSessionsEnded, EventTokenReused,
-		EventStoreBehind, EventLoginFailed, EventPasswordChanged, EventUserCreated, EventUserChanged,
+		EventStoreBehind, EventLoginFailed, EventLoginThrottled, EventPasswordChanged, EventUserCreated, EventUserChanged,
 		EventUserDisabled, EventUserEnabled, EventUserDeleted, EventRoleSet, EventRoleDeleted, EventKeyPublished,
 		EventKeyRotated, EventKeyRemoved, EventKeyRevoked, EventKeyRewrapped, EventWebhookAdded, EventWebhookRemoved,
 		EventWebhookRotated, EventWebhookRetried, EventDeliveryGivenUp,

@@ -1,6 +1,7 @@
 package innkeeper
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -11,7 +12,8 @@ import (
 )
 
 // Bounds on what strangers can make one server write by failing to sign in. Together
-// they are 660 rows an hour, or 5 MB a day of a database.
+// they are 660 rows an hour, or 5 MB a day of a database; and as many for those that are
+// refused unseen.
 const (
 	// failureWindow is how long failures are counted together.
 	failureWindow = time.Minute
@@ -24,7 +26,7 @@ const (
 	flushTimeout = 5 * time.Second
 )
 
-// loginFailures counts failed sign-ins until they are written down, together, by
+// loginFailures counts failed sign-ins, and those that were refused unseen, until they are written down, together, by
 // [Authority.Run]: beside the requests, and alike for users who exist and for those who
 // do not. To count costs the same for both, so no time tells one from the other; what is
 // written is bounded, so nobody fills the disk. What is beyond the bounds is counted
@@ -32,6 +34,9 @@ const (
 // were. See docs/decisions/0026.
 //
 // The name that was typed in is not kept: people type their password there.
+//
+// Sign-ins that are refused unseen are counted by another one, so that however many of
+// them there are, they take no room from the others.
 type loginFailures struct {
 	mu      sync.Mutex
 	counted map[failureKey]failure
@@ -61,19 +66,6 @@ func (f *failure) add(other failure) {
 	f.until = other.until
 }
 
-// network is what one stranger can easily have all of.
-func network(addr netip.Addr) netip.Prefix {
-	bits := 64
-	if addr.Is4() {
-		bits = addr.BitLen()
-	}
-	prefix, err := addr.WithZone("").Prefix(bits)
-	if err != nil {
-		return netip.Prefix{} // no address is known
-	}
-	return prefix
-}
-
 // count takes note of one failed sign-in.
 func (l *loginFailures) count(event Event) {
 	l.mu.Lock()
@@ -97,7 +89,7 @@ func (l *loginFailures) add(key failureKey, f failure) {
 
 // fold counts a failure without saying whose it was.
 func (l *loginFailures) fold(f failure) {
-	f.event = Event{At: f.event.At, Kind: EventLoginFailed}
+	f.event = Event{At: f.event.At, Kind: f.event.Kind}
 	l.rest.add(f)
 }
 
@@ -114,7 +106,7 @@ func (l *loginFailures) take(now time.Time) []Event {
 		all = append(all, f)
 	}
 	slices.SortFunc(all, func(x, y failure) int {
-		return cmp.Or(cmp.Compare(y.times, x.times), x.event.At.Compare(y.event.At))
+		return cmp.Or(cmp.Compare(y.times, x.times), x.event.At.Compare(y.event.At), bytes.Compare(x.event.UserID[:], y.event.UserID[:]))
 	})
 	room := max(0, maxFailureRows-l.written)
 	for _, f := range all[min(room, len(all)):] {
@@ -162,7 +154,8 @@ func (a *Authority) runFailures(ctx context.Context) {
 func (a *Authority) flushFailures(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
-	for _, event := range a.failures.take(a.now()) {
+	now := a.now()
+	for _, event := range slices.Concat(a.failures.take(now), a.refusals.take(now)) {
 		if a.stores.Events.AppendEvent(ctx, event) != nil {
 			return
 		}

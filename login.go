@@ -15,6 +15,9 @@ type LoginRequest struct {
 	Delivery Delivery
 	Device   string // a name that the person gives the device; may be empty
 	Client   Client
+	// Devices are the device tokens that the request arrived with, if any: see
+	// [DeviceToken]. What is no good token of this very user is as good as none.
+	Devices []string
 	// Replaces is the refresh token that the request arrived with, if any. Its
 	// session ends when the sign-in succeeds, so that one browser never leaves a
 	// trail of live sessions behind.
@@ -41,8 +44,9 @@ func checkArrival(delivery Delivery, device string) error {
 	return nil
 }
 
-// SignUp creates a user and signs them in. It returns [ErrSignupClosed] and the
-// errors of [Authority.CreateUser].
+// SignUp creates a user and signs them in. It returns [ErrSignupClosed], a
+// [*TooManyAttemptsError] and the errors of [Authority.CreateUser]. Names that are taken
+// count against the network that finds them out.
 func (a *Authority) SignUp(ctx context.Context, req SignupRequest) (*Grant, error) {
 	if !a.signup {
 		return nil, ErrSignupClosed
@@ -50,12 +54,17 @@ func (a *Authority) SignUp(ctx context.Context, req SignupRequest) (*Grant, erro
 	if err := req.check(); err != nil {
 		return nil, err
 	}
-	user, err := a.createUser(ctx,
-		NewUser{Username: req.Username, Password: req.Password, Email: req.Email}, Event{Client: req.Client.bounded()})
+	try, err := a.take(ctx, a.networkBuckets(req.Client))
 	if err != nil {
 		return nil, err
 	}
-	grant, err := a.start(ctx, user, req.LoginRequest)
+	user, err := a.createUser(ctx,
+		NewUser{Username: req.Username, Password: req.Password, Email: req.Email}, Event{Client: req.Client.bounded()})
+	try.settle(ctx, err)
+	if err != nil {
+		return nil, err
+	}
+	grant, err := a.start(ctx, user, nil, req.LoginRequest)
 	if errors.Is(err, ErrEpochMoved) {
 		// Somebody has changed the new user already: what holds now is for a sign-in to
 		// find out.
@@ -70,17 +79,18 @@ const maxLoginTries = 2
 
 // Login checks a password and opens a new session; a sign-in never revives an
 // old one (OWASP ASVS 7.2.4). It returns [ErrInvalidCredentials] alike, and after
-// the same work, for a wrong password, an unknown user and a disabled one.
+// the same work, for a wrong password, an unknown user and a disabled one; and alike
+// for all of them a [*TooManyAttemptsError] before any work.
 func (a *Authority) Login(ctx context.Context, req LoginRequest) (*Grant, error) {
 	if err := req.check(); err != nil {
 		return nil, err
 	}
 	for range maxLoginTries {
-		user, err := a.prove(ctx, req.Username, req.Password, req.Client)
+		user, known, err := a.prove(ctx, &req)
 		if err != nil {
 			return nil, err
 		}
-		grant, err := a.start(ctx, user, req)
+		grant, err := a.start(ctx, user, known, req)
 		// The password was changed or the user disabled since it was read: what has
 		// been proven may be worth nothing any more, so prove it again.
 		if !errors.Is(err, ErrEpochMoved) {
@@ -90,27 +100,53 @@ func (a *Authority) Login(ctx context.Context, req LoginRequest) (*Grant, error)
 	return nil, unavailable(errors.New("open session: the user keeps changing"))
 }
 
-// prove returns the user whose password it is.
-func (a *Authority) prove(ctx context.Context, username, plain string, client Client) (*User, error) {
-	user, err := a.UserByUsername(ctx, username)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		if err := a.hasher.VerifyUnknown(ctx, plain); !errors.Is(err, password.ErrMismatch) {
-			return nil, hashingError(err)
-		}
-		a.loginFailed(ctx, UserID{}, client)
-		return nil, ErrInvalidCredentials
-	case err != nil:
-		return nil, err
+// prove returns the user whose password it is, and the token of the device if that is
+// known. The try is counted before the password is looked at.
+func (a *Authority) prove(ctx context.Context, req *LoginRequest) (*User, *DeviceToken, error) {
+	user, err := a.UserByUsername(ctx, req.Username)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, nil, err
 	}
-	if err := a.checkPassword(ctx, user, plain, client); err != nil {
-		return nil, err
+	known := a.knownDevice(user, req.Devices, a.now())
+	try, err := a.take(ctx, a.signInBuckets(req.Username, known, req.Client))
+	if err != nil {
+		if errors.Is(err, ErrTooManyAttempts) {
+			a.countRefused(user, req.Client)
+		}
+		return nil, nil, err
+	}
+	err = a.checkLogin(ctx, user, req)
+	try.settle(ctx, err)
+	return user, known, err
+}
+
+// checkLogin returns nil if the password is that of the user, who may not exist.
+func (a *Authority) checkLogin(ctx context.Context, user *User, req *LoginRequest) error {
+	if user == nil {
+		if err := a.hasher.VerifyUnknown(ctx, req.Password); !errors.Is(err, password.ErrMismatch) {
+			return hashingError(err)
+		}
+		a.loginFailed(ctx, UserID{}, req.Client)
+		return ErrInvalidCredentials
+	}
+	if err := a.checkPassword(ctx, user, req.Password, req.Client); err != nil {
+		return err
 	}
 	if user.Disabled {
-		a.loginFailed(ctx, user.ID, client)
-		return nil, ErrInvalidCredentials
+		a.loginFailed(ctx, user.ID, req.Client)
+		return ErrInvalidCredentials
 	}
-	return user, nil
+	return nil
+}
+
+// countRefused counts a try that was refused for the audit log. Nobody else is told of
+// each: refusing costs nothing, so there can be very many.
+func (a *Authority) countRefused(user *User, client Client) {
+	event := Event{At: a.now(), Kind: EventLoginThrottled, Client: client.bounded()}
+	if user != nil {
+		event.UserID = user.ID
+	}
+	a.refusals.count(event)
 }
 
 // loginFailed lets the observer know, and counts for the audit log. It writes nothing
@@ -122,9 +158,9 @@ func (a *Authority) loginFailed(ctx context.Context, user UserID, client Client)
 	a.observe(ctx, event)
 }
 
-// start opens a session for a user who has just proved their password. It returns
-// [ErrEpochMoved] if the user has changed since they were read.
-func (a *Authority) start(ctx context.Context, user *User, req LoginRequest) (*Grant, error) {
+// start opens a session for a user who has just proved their password, on a device that
+// may be known. It returns [ErrEpochMoved] if the user has changed since they were read.
+func (a *Authority) start(ctx context.Context, user *User, known *DeviceToken, req LoginRequest) (*Grant, error) {
 	session, refresh := a.open(&user.Subject, arrival{
 		delivery: req.Delivery, device: req.Device, client: req.Client, methods: byPassword(),
 	})
@@ -137,7 +173,11 @@ func (a *Authority) start(ctx context.Context, user *User, req LoginRequest) (*G
 		return nil, err
 	}
 	birth.Replaces = replaced
-	return a.begin(ctx, user, birth, refresh)
+	grant, err := a.begin(ctx, user, birth, refresh)
+	if err == nil {
+		grant.Device, grant.DeviceExpiresIn = a.device(user.ID, known, session.RotatedAt), deviceLife
+	}
+	return grant, err
 }
 
 // begin stores a new session and hands out its first tokens. It returns

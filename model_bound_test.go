@@ -476,7 +476,7 @@ type question struct {
 func newRulebook(t *testing.T, leeway time.Duration) *rulebook {
 	t.Helper()
 	b := &rulebook{
-		inn: openInn(t, withPolicy(innkeeper.Policy{RefreshLeeway: leeway})), t: t, leeway: leeway,
+		inn: openInn(t, withoutLimits, withPolicy(innkeeper.Policy{RefreshLeeway: leeway})), t: t, leeway: leeway,
 		answers: make(map[question]innkeeper.Outcome),
 		tokens:  make([]innkeeper.RefreshToken, 1), rows: make([]innkeeper.Session, 1),
 	}

@@ -89,6 +89,12 @@ func withRoots(ring rootkey.Ring) func(*innkeeper.Config) {
 	return func(c *innkeeper.Config) { c.RootKeys = ring }
 }
 
+// withoutLimits is for tests that do more than anybody honest while the clock stands
+// still.
+func withoutLimits(c *innkeeper.Config) {
+	c.SignInLimits, c.RefreshLimit = innkeeper.InsecureLimitNothing, -1
+}
+
 func withSignupOpen(c *innkeeper.Config) { c.SignupOpen = true }
 
 // clock stands still until it is moved.

@@ -61,7 +61,7 @@ func (t *tap) on(s innkeeper.Stores) innkeeper.Stores {
 		Sessions: tappedSessions{t, s.Sessions}, Users: tappedUsers{t, s.Users}, Roles: tappedRoles{t, s.Roles},
 		Services: tappedServices{t, s.Services}, Events: tappedEvents{t, s.Events}, Revocations: tappedRevocations{t, s.Revocations},
 		RootKeys: tappedRootKeys{t, s.RootKeys}, Issuer: tappedIssuer{t, s.Issuer}, Keys: tappedKeys{t, s.Keys},
-		Webhooks: s.Webhooks, Deliveries: s.Deliveries,
+		Webhooks: s.Webhooks, Deliveries: s.Deliveries, Attempts: tappedAttempts{t, s.Attempts},
 	}
 }
 
@@ -274,4 +274,21 @@ func (s tappedKeys) MoveSigningKeys(ctx context.Context, moves keyring.Moves) er
 
 func (s tappedKeys) RewrapSigningKey(ctx context.Context, keyID string, old, wrapped []byte) error {
 	return tappedWrite(s.tap, "RewrapSigningKey", func() error { return s.store.RewrapSigningKey(ctx, keyID, old, wrapped) })
+}
+
+type tappedAttempts struct {
+	tap   *tap
+	store innkeeper.AttemptStore
+}
+
+func (s tappedAttempts) Attempts(ctx context.Context, key innkeeper.AttemptKey) (innkeeper.Attempts, error) {
+	return tapped(s.tap, "Attempts", func() (innkeeper.Attempts, error) { return s.store.Attempts(ctx, key) })
+}
+
+func (s tappedAttempts) SwapAttempts(ctx context.Context, key innkeeper.AttemptKey, old, next innkeeper.Attempts) (bool, error) {
+	return tapped(s.tap, "SwapAttempts", func() (bool, error) { return s.store.SwapAttempts(ctx, key, old, next) })
+}
+
+func (s tappedAttempts) SweepAttempts(ctx context.Context, before time.Time, limit int) (int, error) {
+	return tapped(s.tap, "SweepAttempts", func() (int, error) { return s.store.SweepAttempts(ctx, before, limit) })
 }

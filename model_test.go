@@ -199,7 +199,7 @@ type thief struct {
 func newWorld(t *rapid.T) *world {
 	leeway := rapid.SampledFrom([]time.Duration{0, 10 * time.Second}).Draw(t, "leeway")
 	w := &world{leeway: leeway}
-	w.inn = openInn(t, withPolicy(innkeeper.Policy{
+	w.inn = openInn(t, withoutLimits, withPolicy(innkeeper.Policy{
 		AccessTTL: 5 * time.Minute, IdleTTL: time.Hour, SessionTTL: 150 * time.Minute, RefreshLeeway: leeway,
 	}))
 	for _, name := range []string{"ada", "bob"} {

@@ -34,7 +34,13 @@ func (a *Authority) ChangePassword(ctx context.Context, caller *Caller, req Pass
 	if user.Epoch != caller.Session.Epoch {
 		return nil, ErrAccessTokenRevoked
 	}
-	if err := a.checkPassword(ctx, user, req.Current, req.Client); err != nil {
+	try, err := a.take(ctx, a.sessionBuckets(caller.Session.ID))
+	if err != nil {
+		return nil, err
+	}
+	err = a.checkPassword(ctx, user, req.Current, req.Client)
+	try.settle(ctx, err)
+	if err != nil {
 		return nil, err
 	}
 	hash, err := a.hashPassword(ctx, req.New, about(&user.Subject))

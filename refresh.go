@@ -30,8 +30,8 @@ const maxRefreshTries = 3
 //
 // It returns [ErrRefreshTokenInvalid], [ErrRefreshTokenAmbiguous], [ErrRefreshTokenExpired],
 // [ErrRefreshTokenReused], [ErrRefreshSuperseded], a [*GenerationMismatchError],
-// a [*SessionEndedError], or an error that matches [ErrUnavailable], after which
-// the client must try again with the same token and key: the outcome is unknown.
+// a [*SessionEndedError], a [*TooManyAttemptsError], after which the session is as it
+// was, or an error that matches [ErrUnavailable], after which the client must try again with the same token and key: the outcome is unknown.
 func (a *Authority) Refresh(ctx context.Context, req RefreshRequest) (*Grant, error) {
 	now := a.now()
 	p := Presentation{Delivery: req.Delivery, Key: req.Key}
@@ -43,6 +43,9 @@ func (a *Authority) Refresh(ctx context.Context, req RefreshRequest) (*Grant, er
 	}
 	if verdict, decided := screen(p, now); decided {
 		return nil, refusal(p, verdict)
+	}
+	if wait := a.refreshes.take(p.Token.session, now); wait > 0 {
+		return nil, &TooManyAttemptsError{RetryAfter: wait} // nothing is consumed
 	}
 	for range maxRefreshTries {
 		grant, err := a.rotate(ctx, p, req.Client, now)

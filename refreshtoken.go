@@ -186,8 +186,7 @@ func mint(key *rootkey.Key, session *Session, s secret) RefreshToken {
 	raw = append(raw, flags(session.Delivery))
 	raw = append(raw, session.ID[:]...)
 	raw = binary.BigEndian.AppendUint32(raw, session.Generation)
-	expires := min(max(session.RefreshExpiresAt.Unix(), 0), maxExpires)
-	raw = append(raw, byte(expires>>32), byte(expires>>24), byte(expires>>16), byte(expires>>8), byte(expires))
+	raw, expires := appendExpires(raw, session.RefreshExpiresAt)
 	raw = append(raw, s[:]...)
 	raw = append(raw, tag(key, raw)...)
 	return RefreshToken{
@@ -228,6 +227,12 @@ func flags(d Delivery) byte {
 		return flagBody
 	}
 	return 0
+}
+
+// appendExpires appends a time in five bytes, and returns what it is then.
+func appendExpires(raw []byte, at time.Time) ([]byte, int64) {
+	expires := min(max(at.Unix(), 0), maxExpires)
+	return append(raw, byte(expires>>32), byte(expires>>24), byte(expires>>16), byte(expires>>8), byte(expires)), expires
 }
 
 func decodeExpires(b []byte) int64 {

@@ -30,6 +30,7 @@ import (
 type Stores struct {
 	Sessions    SessionStore
 	Users       UserStore
+	Attempts    AttemptStore
 	Roles       RoleStore
 	Services    ServiceStore
 	Events      EventStore
@@ -97,6 +98,23 @@ type UserStore interface {
 	// IfEpoch, or ErrRoleUnknown. Its cost does not depend on how many sessions the
 	// user has.
 	ChangeUser(ctx context.Context, change UserChange) (User, error)
+}
+
+// AttemptStore counts tries to prove a password, so that all servers of a store slow
+// them down together, and a restart forgives none. What the counts mean is not its
+// business.
+type AttemptStore interface {
+	// Attempts returns what is stored under a key, the zero value if nothing is. It sees
+	// every write that was answered before the call.
+	Attempts(ctx context.Context, key AttemptKey) (Attempts, error)
+	// SwapAttempts stores next under a key if what is stored there equals old, which
+	// differs from next, and reports whether it has. The zero value, as old, means that
+	// nothing is stored, and as next deletes what is. Of any number of racing swaps from
+	// the same old exactly one succeeds.
+	SwapAttempts(ctx context.Context, key AttemptKey, old, next Attempts) (bool, error)
+	// SweepAttempts deletes at most limit counts whose LastAt lies before the given time,
+	// and returns how many it deleted.
+	SweepAttempts(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
 // RoleStore keeps roles. Every store holds [RoleAdmin] from the beginning.

@@ -34,11 +34,12 @@ type SweepPolicy struct {
 
 // Swept counts what a sweep has deleted.
 type Swept struct {
-	Sessions, Revocations, Events, Deliveries int
+	Sessions, Revocations, Events, Deliveries, Attempts int
 }
 
 // Sweep deletes sessions that ended or expired long ago, and revocations that
-// have outlived every token they could concern, and old events. Nothing that still
+// have outlived every token they could concern, old events, and failed sign-ins of days
+// ago. Nothing that still
 // decides anything is touched, so any number of servers may sweep one store at once.
 //
 // It deletes in batches, and after each one rests for as long as it took: however
@@ -64,6 +65,7 @@ func (a *Authority) Sweep(ctx context.Context, policy SweepPolicy) (Swept, error
 		{"sweep revocations", RevocationRetention, &swept.Revocations, a.stores.Revocations.SweepRevocations},
 		{"sweep events", policy.EventRetention, &swept.Events, a.stores.Events.SweepEvents},
 		{"sweep deliveries", min(policy.EventRetention, maxDeliveryRetention), &swept.Deliveries, a.stores.Deliveries.SweepDeliveries},
+		{"sweep attempts", attemptRetention, &swept.Attempts, a.stores.Attempts.SweepAttempts},
 	} {
 		if kind.age < 0 {
 			continue

@@ -48,7 +48,8 @@ type Config struct {
 	// allows none.
 	AllowedOrigins []string
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For is believed.
-	// The zero value believes nobody.
+	// The zero value believes nobody: behind a proxy, failed sign-ins of all are then
+	// counted as those of one.
 	TrustedProxies []netip.Prefix
 	// Logger receives failures of dependencies, and nothing about who signs in. The
 	// zero value discards them.
@@ -63,6 +64,8 @@ type API struct {
 	huma      huma.API
 	handler   http.Handler
 	followers sync.WaitGroup // requests whose connection was taken over
+	// unbelieved is done when an address was not believed for the first time.
+	unbelieved sync.Once
 }
 
 // New returns the API, or an [*innkeeper.InputError] that names what to correct.
@@ -93,7 +96,7 @@ func New(cfg Config) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.handler = a.lastResort(withDeadline(withClient(cfg.TrustedProxies, origins.guard(a, mux))))
+	a.handler = a.lastResort(withDeadline(a.withClient(cfg.TrustedProxies, origins.guard(a, mux))))
 	return a, nil
 }
 

@@ -41,6 +41,7 @@ func openBench(b *testing.B) (api *httpapi.API, token string) {
 	}
 	authority, err := innkeeper.Open(b.Context(), innkeeper.Config{
 		Issuer: "http://localhost:8080", Stores: memory.New().Stores(), RootKeys: roots, Clock: time.Now,
+		RefreshLimit: -1,
 	})
 	if err != nil {
 		b.Fatal(err)

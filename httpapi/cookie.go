@@ -29,51 +29,62 @@ const (
 // a session may exist, and which generation the browser holds.
 const HintCookie = "innkeeper-hint"
 
-// cookies writes and reads the refresh cookie and its hint.
+// cookies writes and reads the refresh cookie and its hint, and the cookie of a device
+// that has signed in, which nobody reads but a sign-in.
 type cookies struct {
-	name string
-	path string
+	name   string
+	path   string
+	device string // name of the cookie that outlives the session
 }
 
 func newCookies(scope CookieScope) (cookies, error) {
 	switch scope {
 	case "", CookieScopePath:
-		return cookies{name: "__Secure-innkeeper-refresh", path: "/auth"}, nil
+		return cookies{name: "__Secure-innkeeper-refresh", device: "__Secure-innkeeper-device", path: "/auth"}, nil
 	case CookieScopeHost:
-		return cookies{name: "__Host-innkeeper-refresh", path: "/"}, nil
+		return cookies{name: "__Host-innkeeper-refresh", device: "__Host-innkeeper-device", path: "/"}, nil
 	}
 	return cookies{}, &innkeeper.InputError{Field: "cookie-scope", Detail: `choose "path" or "host"`}
 }
 
 // read returns every refresh cookie in a Cookie header. Names are compared byte
 // by byte: __host-… is not __Host-….
-func (c cookies) read(header string) []string {
+func (c cookies) read(header string) []string { return readCookies(header, c.name) }
+
+// readDevice returns every device cookie in a Cookie header.
+func (c cookies) readDevice(header string) []string { return readCookies(header, c.device) }
+
+func readCookies(header, name string) []string {
 	var values []string
 	// Parsed leniently: a stray cookie of some other application must not cost
 	// anyone their session.
 	request := http.Request{Header: http.Header{"Cookie": {header}}}
-	for _, cookie := range request.CookiesNamed(c.name) {
+	for _, cookie := range request.CookiesNamed(name) {
 		values = append(values, cookie.Value)
 	}
 	return values
 }
 
-// set hands out a grant's refresh token, with its hint.
+// set hands out a grant's refresh token, with its hint, and what makes the device known.
 func (c cookies) set(grant *innkeeper.Grant) []string {
 	maxAge := int(grant.RefreshExpiresIn / time.Second)
 	hint := fmt.Sprintf("%s.%d.%d", hintOf(grant.Session.ID), grant.Session.Generation, grant.RefreshToken.ExpiresAt().Unix())
-	return []string{c.refresh(grant.RefreshToken.Reveal(), maxAge), c.hint(hint, maxAge)}
+	set := []string{c.secret(c.name, grant.RefreshToken.Reveal(), maxAge), c.hint(hint, maxAge)}
+	if grant.Device.Reveal() != "" {
+		set = append(set, c.secret(c.device, grant.Device.Reveal(), int(grant.DeviceExpiresIn/time.Second)))
+	}
+	return set
 }
 
-// clear takes both cookies back. Only a logout does this: a failed refresh that
-// cleared cookies would let a late loser wipe the winner's.
+// clear takes both cookies of a session back. Only a logout does this: a failed refresh
+// that cleared cookies would let a late loser wipe the winner's. The device stays known.
 func (c cookies) clear() []string {
-	return []string{c.refresh("", -1), c.hint("", -1)}
+	return []string{c.secret(c.name, "", -1), c.hint("", -1)}
 }
 
-func (c cookies) refresh(value string, maxAge int) string {
+func (c cookies) secret(name, value string, maxAge int) string {
 	cookie := http.Cookie{
-		Name: c.name, Value: value, Path: c.path, MaxAge: maxAge,
+		Name: name, Value: value, Path: c.path, MaxAge: maxAge,
 		HttpOnly: true, Secure: true, SameSite: http.SameSiteStrictMode,
 	}
 	return cookie.String()

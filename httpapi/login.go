@@ -13,6 +13,7 @@ type loginBody struct {
 	Password string   `json:"password" example:"correct horse battery staple"`
 	Delivery string   `json:"delivery,omitempty" enum:"cookie,body" default:"cookie" doc:"How the refresh token travels, for the whole life of the session: an HttpOnly cookie for browsers, the body for everything else"`
 	Device   string   `json:"device,omitempty" maxLength:"100" example:"Ada's laptop" doc:"Shown in the list of sessions"`
+	Known    string   `json:"device_token,omitempty" maxLength:"200" doc:"With delivery body: that of the latest answer to this user on this device, also after a logout. It signs nobody in; with it, nobody who guesses the password elsewhere slows this device down"`
 }
 
 type loginInput struct {
@@ -47,7 +48,10 @@ func (a *API) signup(ctx context.Context, in *signupInput) (*tokensOutput, error
 func (a *API) login(ctx context.Context, in *loginInput) (*tokensOutput, error) {
 	req := innkeeper.LoginRequest{
 		Username: in.Body.Username, Password: in.Body.Password, Delivery: delivery(in.Body.Delivery), Device: in.Body.Device,
-		Client: clientOf(ctx), Replaces: a.replaced(in.Cookie),
+		Client: clientOf(ctx), Replaces: a.replaced(in.Cookie), Devices: a.cookies.readDevice(in.Cookie),
+	}
+	if in.Body.Known != "" {
+		req.Devices = append(req.Devices, in.Body.Known)
 	}
 	grant, err := a.authority.Login(ctx, req)
 	if err != nil {
@@ -75,7 +79,7 @@ func delivery(text string) innkeeper.Delivery {
 }
 
 type tokensOutput struct {
-	SetCookie    []string `header:"Set-Cookie" doc:"With delivery cookie: the refresh token, and a readable hint without secrets"`
+	SetCookie    []string `header:"Set-Cookie" doc:"With delivery cookie: the refresh token, and a readable hint without secrets; after a sign-in also what makes the device known at the next one"`
 	CacheControl string   `header:"Cache-Control"`
 	Vary         []string `header:"Vary"`
 	Body         tokensBody
@@ -89,6 +93,7 @@ type tokensBody struct {
 	User             personBody  `json:"user"`
 	RefreshToken     string      `json:"refresh_token,omitempty" doc:"Only with delivery body. Single use: keep the one of the latest answer"`
 	RefreshExpiresIn int         `json:"refresh_expires_in,omitempty" doc:"Seconds left to the refresh token; only with delivery body"`
+	DeviceToken      string      `json:"device_token,omitempty" doc:"Only with delivery body, after a sign-in. Keep it, also beyond a logout, and send it with the next sign-in of this user; it is good for a year"`
 }
 
 type grantedBody struct {
@@ -126,6 +131,7 @@ func (a *API) tokens(grant *innkeeper.Grant, clearCookie bool) *tokensOutput {
 	case grant.Session.Delivery == innkeeper.DeliverByBody:
 		out.Body.RefreshToken = grant.RefreshToken.Reveal()
 		out.Body.RefreshExpiresIn = int(grant.RefreshExpiresIn / time.Second)
+		out.Body.DeviceToken = grant.Device.Reveal()
 		if clearCookie {
 			out.SetCookie = a.cookies.clear()
 		}

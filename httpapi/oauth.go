@@ -83,7 +83,7 @@ func (a *API) oauthErrorOf(r *http.Request, err error) *oauthError {
 	}
 	problem := a.translate(r.Context(), err)
 	e := &oauthError{Code: oauthInvalidRequest, Description: problem.Detail, status: problem.Status, retryAfter: problem.header.Get("Retry-After")}
-	if problem.Status >= http.StatusInternalServerError {
+	if problem.Status >= http.StatusInternalServerError || problem.Status == http.StatusTooManyRequests {
 		e.Code = oauthUnavailable
 	}
 	return e

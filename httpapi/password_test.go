@@ -30,7 +30,9 @@ var refusedPasswords = map[string]string{
 
 // TestPasswordPolicy holds every way to a new password to the same rules.
 func TestPasswordPolicy(t *testing.T) {
-	inn := innkeepertest.New(t, &innkeepertest.Options{SignupOpen: true, PasswordPolicy: exampleService})
+	inn := innkeepertest.New(t, &innkeepertest.Options{
+		SignupOpen: true, PasswordPolicy: exampleService, SignInLimits: innkeeper.InsecureLimitNothing,
+	})
 	root := inn.AddUser("root")
 	roles := []string{innkeeper.RoleAdmin}
 	if _, err := inn.Authority.UpdateUser(t.Context(), root.ID, innkeeper.UserUpdate{Roles: &roles}, innkeeper.ActorOperator); err != nil {

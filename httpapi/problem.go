@@ -126,12 +126,17 @@ func detailedProblem(err error) *Problem {
 		rejected    *password.RejectedError
 		unavailable *innkeeper.UnavailableError
 		early       *keyring.TooEarlyError
+		tooMany     *innkeeper.TooManyAttemptsError
 	)
 	switch {
 	case errors.As(err, &problem):
 		return problem
 	case errors.As(err, &unavailable):
 		return unavailableProblem(err, unavailable.RetryAfter)
+	case errors.As(err, &tooMany):
+		p := newProblem(http.StatusTooManyRequests, "too_many_attempts", "too many attempts in a short time; wait as long as Retry-After says, then try again")
+		p.retryAfter(tooMany.RetryAfter)
+		return p
 	case errors.As(err, &early):
 		return earlyProblem(early)
 	case errors.As(err, &input):
@@ -158,9 +163,15 @@ func detailedProblem(err error) *Problem {
 func unavailableProblem(cause error, retryAfter time.Duration) *Problem {
 	p := newProblem(http.StatusServiceUnavailable, codeUnavailable,
 		"this says nothing about your session; keep your tokens and try again with the same Idempotency-Key")
-	p.header.Set("Retry-After", strconv.Itoa(int(math.Ceil(max(retryAfter, time.Second).Seconds()))))
+	p.retryAfter(retryAfter)
 	p.cause = cause
 	return p
+}
+
+// retryAfter says how long to wait, in whole seconds, and never a moment too short (RFC
+// 9110 section 10.2.3).
+func (p *Problem) retryAfter(d time.Duration) {
+	p.header.Set("Retry-After", strconv.Itoa(int(math.Ceil(max(d, time.Second).Seconds()))))
 }
 
 // realm names this server in challenges.

@@ -15,14 +15,14 @@ import (
 func (a *API) routes(mux *http.ServeMux) error {
 	signedIn := guard{passes: a.requireBearer}
 
-	operation(a, op("POST /auth/signup", "signup", "Create a user and sign in", 201, 400, 403, 409, 413, 415, 422, 503), a.signup)
-	operation(a, op("POST /auth/login", "login", "Sign in with a password", 200, 400, 401, 403, 413, 415, 503), a.login)
-	operation(a, op("POST /auth/refresh", "refresh", "Trade a refresh token for the next pair", 200, 400, 401, 403, 409, 413, 415, 503).unvalidated(), a.refresh)
+	operation(a, op("POST /auth/signup", "signup", "Create a user and sign in", 201, 400, 403, 409, 413, 415, 422, 429, 503), a.signup)
+	operation(a, op("POST /auth/login", "login", "Sign in with a password", 200, 400, 401, 403, 413, 415, 429, 503), a.login)
+	operation(a, op("POST /auth/refresh", "refresh", "Trade a refresh token for the next pair", 200, 400, 401, 403, 409, 413, 415, 429, 503).unvalidated(), a.refresh)
 	operation(a, op("POST /auth/logout", "logout", "End this session, the others, or all", 204, 400, 401, 403, 409, 413, 415, 503), a.logout)
 	operation(a, op("GET /auth/me", "me", "The user and this session", 200, 401, 503).behind(signedIn), a.me)
 	operation(a, op("GET /auth/sessions", "listOwnSessions", "My live sessions", 200, 400, 401, 503).behind(signedIn), a.listOwnSessions)
 	operation(a, op("DELETE /auth/sessions/{id}", "endOwnSession", "End one of my sessions", 204, 401, 403, 404, 503).behind(signedIn), a.endOwnSession)
-	operation(a, op("POST /auth/password", "changePassword", "Change my password; ends every session and opens a new one", 200, 400, 401, 403, 413, 415, 422, 503).behind(signedIn), a.changePassword)
+	operation(a, op("POST /auth/password", "changePassword", "Change my password; ends every session and opens a new one", 200, 400, 401, 403, 413, 415, 422, 429, 503).behind(signedIn), a.changePassword)
 	operation(a, op("POST /auth/password/check", "checkPassword", "Say how good a new password would be; nothing is kept", 200, 400, 403, 413, 415, 503), a.checkPassword)
 
 	browserClient(mux)

@@ -26,7 +26,7 @@ type tokenBody struct {
 
 func tokenOperation(a *API) route {
 	return oauthRoute[tokenForm](a,
-		op("POST /oauth/token", "token", "The refresh of RFC 6749, for clients of OAuth", 200, 400, 401, 403, 413, 503),
+		op("POST /oauth/token", "token", "The refresh of RFC 6749, for clients of OAuth", 200, 400, 401, 403, 413, 429, 503),
 		"TokenForm", schemaOf[tokenBody](a, "TokenBody"), anyClient()...).
 		header("Idempotency-Key", "As in POST /auth/refresh. Without it, a repeated request is a theft unless the server has a leeway")
 }

@@ -50,6 +50,10 @@ type Options struct {
 	// PasswordPolicy says which new passwords are accepted. The zero value is the
 	// default of a server, without a name of the service.
 	PasswordPolicy password.Policy
+	// SignInLimits and RefreshLimit are those of the server, with its defaults. The clock
+	// has to be moved for failures to be forgotten.
+	SignInLimits innkeeper.SignInLimits
+	RefreshLimit int
 	// SignupOpen lets anyone sign up.
 	SignupOpen bool
 	// Wrap replaces the handler, to inject faults between client and server. The
@@ -89,6 +93,7 @@ func New(t testing.TB, options *Options) *Inn {
 	config := innkeeper.Config{
 		Issuer: inn.URL, Stores: stores, RootKeys: roots, Clock: inn.Clock.Now,
 		Policy: options.Policy, PasswordPolicy: options.PasswordPolicy, SignupOpen: options.SignupOpen,
+		SignInLimits: options.SignInLimits, RefreshLimit: options.RefreshLimit,
 		Passwords: password.Config{
 			InsecureWeakParams: true,
 			Params:             password.Params{Memory: 8, Iterations: 1, Parallelism: 1},

@@ -134,7 +134,9 @@ func (i *inn) serve(flags []string) *url.URL {
 		i.must(err)
 		addr := free.Addr().String()
 		i.must(free.Close())
-		cmd := exec.Command(binary, append([]string{"serve", "--data", i.data, "--listen", addr, "--issuer", i.issuer}, flags...)...)
+		cmd := exec.Command(binary, append([]string{"serve", "--data", i.data, "--listen", addr, "--issuer", i.issuer,
+			"--refresh-limit", "0", // clients are tried with a thousand refreshes in a few seconds
+		}, flags...)...)
 		cmd.Stdout, cmd.Stderr = i.log, i.log
 		i.must(cmd.Start())
 		ended := make(chan struct{})

@@ -45,7 +45,7 @@ func (*benchCommand) Help() string {
   verify   each client shows its access token to GET /auth/me
   mixed    verify, but every 20th request is a refresh, and every 1000th a logout with a sign-in after it
 
-Make a user for it. The password is asked for at the terminal, read with --password-stdin, or taken from the environment, INNKEEPER_BENCH_PASSWORD. Signing in is not measured but in login and mixed. At the end all clients log out. Ctrl-C ends the run early and shows what was measured so far.
+Make a user for it. The password is asked for at the terminal, read with --password-stdin, or taken from the environment, INNKEEPER_BENCH_PASSWORD. Signing in is not measured but in login and mixed. The clients do more than a server allows: start the one to be measured with --sign-in-limits off --refresh-limit 0. At the end all clients log out. Ctrl-C ends the run early and shows what was measured so far.
 
 It fails if any request did. A client that is told to wait waits, a second at most, and tries again with the same token and the same key.`
 }
@@ -159,7 +159,9 @@ func (c *benchCommand) explainSignIn(err error) error {
 		return hint(err, "is this the user's password? innkeeper user add makes a user, innkeeper user password sets one's password")
 	case failure.Status == 0:
 		return hint(err, "is the server running, and at this address? innkeeper serve starts one")
-	case failure.Status == http.StatusServiceUnavailable, failure.Status == http.StatusTooManyRequests:
+	case failure.Status == http.StatusTooManyRequests:
+		return hint(err, "the server slows clients down; for a measurement, start it with --sign-in-limits off --refresh-limit 0")
+	case failure.Status == http.StatusServiceUnavailable:
 		return hint(err, "the server was busy all the time; wait, or take fewer --clients")
 	}
 	return hint(err, "give the URL of an innkeeper server, with the path that a proxy puts in front of /auth")

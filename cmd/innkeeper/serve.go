@@ -41,8 +41,10 @@ type serveCommand struct {
 	AllowedOrigin []string `group:"browsers" placeholder:"ORIGIN" help:"web origin whose pages may call with credentials, like https://app.example.com; may repeat"`
 	CookieScope   string   `group:"browsers" enum:"path,host" default:"path" help:"path: the refresh cookie goes to /auth only; host: if this server has a host of its own"`
 
-	Signup    string        `group:"passwords" enum:"closed,open" default:"closed" help:"open: anyone can create a user; closed: only you"`
-	Passwords passwordFlags `embed:"" group:"passwords"`
+	SignInLimits string        `group:"passwords" enum:"all,accounts,off" default:"all" help:"by what failed sign-ins are slowed down; all: account and network of the client; accounts: if something in front limits addresses; off: nothing, for measurements only"`
+	RefreshLimit int           `group:"passwords" default:"60" help:"refreshes of one session at once and per minute, at each server; up to 60000, or 0 for any number"`
+	Signup       string        `group:"passwords" enum:"closed,open" default:"closed" help:"open: anyone can create a user; closed: only you"`
+	Passwords    passwordFlags `embed:"" group:"passwords"`
 }
 
 // Help is shown above the flags.
@@ -67,6 +69,9 @@ func (s *serveCommand) Validate() error {
 	}
 	if s.KeyRotation != 0 && s.KeyRotation < minKeyRotation {
 		return usage(fmt.Errorf("--key-rotation-period %s is out of bounds", s.KeyRotation), "choose %s or more, or 0 to rotate by hand only", minKeyRotation)
+	}
+	if s.RefreshLimit < 0 || s.RefreshLimit > maxRefreshLimit {
+		return usage(fmt.Errorf("--refresh-limit %d is out of bounds", s.RefreshLimit), "choose 1 to %d, or 0 for any number", maxRefreshLimit)
 	}
 	if s.DrainDelay < 0 || s.DrainDelay > maxDrainDelay {
 		return usage(fmt.Errorf("--drain-delay %s is out of bounds", s.DrainDelay), "choose 0s to %s: a little more than two checks of your load balancer take", maxDrainDelay)
@@ -143,6 +148,8 @@ func (s *serveCommand) authority(ctx context.Context, d *data, log *slog.Logger)
 		KeyRotationPeriod: s.keyRotation(),
 		Passwords:         s.Passwords.hashing(),
 		PasswordPolicy:    s.Passwords.policy(),
+		SignInLimits:      innkeeper.SignInLimits(s.SignInLimits),
+		RefreshLimit:      s.refreshLimit(),
 		SignupOpen:        s.Signup == "open",
 		Webhooks:          s.Webhook.sender(),
 		Observe:           logEvents(log),
@@ -158,6 +165,17 @@ func (s *serveCommand) keyRotation() time.Duration {
 		return -1
 	}
 	return s.KeyRotation
+}
+
+// maxRefreshLimit is the most that an authority takes.
+const maxRefreshLimit = 60_000
+
+// refreshLimit is the limit as the authority wants it: there zero is the default.
+func (s *serveCommand) refreshLimit() int {
+	if s.RefreshLimit == 0 {
+		return -1
+	}
+	return s.RefreshLimit
 }
 
 // api is the API over an authority.
@@ -193,6 +211,9 @@ func (s *serveCommand) warn(log *slog.Logger) {
 	issuer, err := url.Parse(s.Issuer)
 	if err == nil && issuer.Scheme == "http" && !isLoopback(issuer.Hostname()) {
 		log.Warn("the issuer is plain http: browsers keep no refresh cookie of it", "issuer", s.Issuer)
+	}
+	if s.SignInLimits == string(innkeeper.InsecureLimitNothing) {
+		log.Warn("failed sign-ins are not slowed down: passwords can be guessed as fast as they can be hashed", "sign_in_limits", s.SignInLimits)
 	}
 	if s.RefreshLeeway > 0 {
 		log.Warn("a stolen refresh token goes unnoticed within the leeway, for clients without idempotency keys", "refresh_leeway", s.RefreshLeeway.String())

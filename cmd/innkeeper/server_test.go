@@ -32,7 +32,9 @@ func newServer(t testing.TB, args ...string) *server {
 	t.Helper()
 	s := &server{t: t, dir: t.TempDir(), addr: freeAddr(), out: &lockedBuffer{}}
 	s.url = "http://" + s.addr
-	s.args = append([]string{"serve", "--listen", s.addr}, args...)
+	s.args = append([]string{"serve", "--listen", s.addr,
+		// Clients of tests do in seconds what people do in days, and from one address.
+		"--sign-in-limits", "off", "--refresh-limit", "0"}, args...)
 	t.Cleanup(func() {
 		if s.cmd != nil {
 			s.kill()

@@ -84,5 +84,5 @@ func (f *sweepFlags) sweep(ctx context.Context, authority *innkeeper.Authority, 
 		return
 	}
 	log.Debug("swept", "sessions", swept.Sessions, "revocations", swept.Revocations,
-		"events", swept.Events, "deliveries", swept.Deliveries)
+		"events", swept.Events, "deliveries", swept.Deliveries, "attempts", swept.Attempts)
 }

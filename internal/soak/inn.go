@@ -113,7 +113,9 @@ func (i *inn) addNode(k int, cfg innConfig) error {
 		return errors.Join(err, front.Close())
 	}
 	name := "node " + strconv.Itoa(k+1)
-	command := []string{cfg.binary, "serve", "--listen", addr, "--issuer", "http://localhost:8080", "--signup", "open", "--log-level", "warn"}
+	command := []string{cfg.binary, "serve", "--listen", addr, "--issuer", "http://localhost:8080", "--signup", "open", "--log-level", "warn",
+		// All come from one address, and do in seconds what people do in days.
+		"--sign-in-limits", "off", "--refresh-limit", "0"}
 	command = append(append(append(command, place...), cheapHashing...), cfg.serve...)
 	if cfg.smallDisk != "" {
 		command = append(onSmallDisk(i.data(), cfg.smallDisk), command...)

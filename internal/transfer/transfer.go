@@ -10,7 +10,8 @@
 // services, live sessions with all that a refresh needs, signing keys, the check values of the
 // root keys, the issuer, the feed with its numbers, the audit log, and webhooks with
 // what they have not been told. What it
-// leaves behind: sessions that are over. Their tokens are refused either way.
+// leaves behind: sessions that are over, whose tokens are refused either way, and counts
+// of failed sign-ins, which are forgotten after a day.
 //
 // The source must stand still. Nothing can make sure of that from here, so all of
 // it is compared with the source after it was copied, and a source that has moved

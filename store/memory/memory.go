@@ -31,6 +31,7 @@ type Store struct {
 	lastEvent   int64
 	webhooks    map[innkeeper.WebhookID]leased
 	deliveries  map[deliveryKey]innkeeper.WebhookDelivery
+	attempts    map[innkeeper.AttemptKey]innkeeper.Attempts
 }
 
 // New returns an empty store.
@@ -38,6 +39,7 @@ func New() *Store {
 	return &Store{
 		sessions: make(map[innkeeper.SessionID]innkeeper.Session),
 		users:    make(map[innkeeper.UserID]innkeeper.User),
+		attempts: make(map[innkeeper.AttemptKey]innkeeper.Attempts),
 		services: make(map[innkeeper.ServiceID]innkeeper.Service),
 		webhooks: make(map[innkeeper.WebhookID]leased), deliveries: make(map[deliveryKey]innkeeper.WebhookDelivery),
 		roles: map[string]innkeeper.Role{innkeeper.RoleAdmin: {Name: innkeeper.RoleAdmin}},
@@ -48,7 +50,7 @@ func New() *Store {
 func (s *Store) Stores() innkeeper.Stores {
 	return innkeeper.Stores{
 		Sessions: s, Users: s, Roles: s, Services: s, Events: s, Revocations: s, RootKeys: s, Issuer: s, Keys: s,
-		Webhooks: s, Deliveries: s,
+		Webhooks: s, Deliveries: s, Attempts: s,
 	}
 }
 

@@ -102,7 +102,7 @@ func (cfg Config) open(ctx context.Context, settings *pgxpool.Config) (*Store, e
 func (s *Store) Stores() innkeeper.Stores {
 	return innkeeper.Stores{
 		Sessions: s, Users: s, Roles: s, Services: s, Events: s, Revocations: s, RootKeys: s, Issuer: s, Keys: s,
-		Webhooks: s, Deliveries: s,
+		Webhooks: s, Deliveries: s, Attempts: s,
 	}
 }
 

@@ -197,6 +197,12 @@ func everything(t *testing.T, stores innkeeper.Stores) {
 			return stores.Revocations.Revoke(ctx, innkeeper.Revocation{At: start, Kind: "key", ID: "x"}, innkeeper.Event{})
 		},
 		func() error { _, err := stores.Revocations.SweepRevocations(ctx, long, 9); return err },
+		func() error { _, err := stores.Attempts.Attempts(ctx, innkeeper.AttemptKey{1}); return err },
+		func() error {
+			_, err := stores.Attempts.SwapAttempts(ctx, innkeeper.AttemptKey{1}, innkeeper.Attempts{Count: 1, LastAt: start}, innkeeper.Attempts{Count: 2, LastAt: start})
+			return err
+		},
+		func() error { _, err := stores.Attempts.SweepAttempts(ctx, long, 9); return err },
 		func() error { return stores.RootKeys.AddRootKeyChecks(ctx, nil) },
 		func() error { _, err := stores.RootKeys.RootKeyChecks(ctx); return err },
 		func() error { return stores.Issuer.SetIssuer(ctx, "x") },

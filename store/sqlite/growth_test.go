@@ -27,7 +27,8 @@ func openSQLite(t *testing.T) (*innkeeper.Authority, string) {
 	}
 	authority, err := innkeeper.Open(t.Context(), innkeeper.Config{
 		Issuer: "https://auth.example", Stores: store.Stores(), RootKeys: roots, Clock: time.Now,
-		Passwords: password.Config{InsecureWeakParams: true, Params: password.Params{Memory: 8, Iterations: 1, Parallelism: 1}},
+		Passwords:    password.Config{InsecureWeakParams: true, Params: password.Params{Memory: 8, Iterations: 1, Parallelism: 1}},
+		SignInLimits: innkeeper.InsecureLimitNothing, RefreshLimit: -1,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -104,7 +104,13 @@ func TestPlans(t *testing.T) {
 		"revoke":            func() error { return stores.Revocations.Revoke(ctx, revoked("revoke"), innkeeper.Event{}) },
 		"issuer":            func() error { _, err := stores.Issuer.Issuer(ctx); return err },
 		"sweep revocations": func() error { _, err := stores.Revocations.SweepRevocations(ctx, start, 9); return err },
-		"delete role":       func() error { _ = stores.Roles.DeleteRole(ctx, "clerk", innkeeper.Event{}); return nil },
+		"attempts":          func() error { _, err := stores.Attempts.Attempts(ctx, innkeeper.AttemptKey{1}); return err },
+		"count attempt": func() error {
+			_, err := stores.Attempts.SwapAttempts(ctx, innkeeper.AttemptKey{1}, innkeeper.Attempts{Count: 1, LastAt: start}, innkeeper.Attempts{Count: 2, LastAt: start})
+			return err
+		},
+		"sweep attempts": func() error { _, err := stores.Attempts.SweepAttempts(ctx, start, 9); return err },
+		"delete role":    func() error { _ = stores.Roles.DeleteRole(ctx, "clerk", innkeeper.Event{}); return nil },
 	} {
 		if err := do(); err != nil {
 			t.Fatalf("%s: %v", name, err)

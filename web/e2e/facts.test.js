@@ -75,11 +75,11 @@ describe('facts of the browser', { concurrency: 3 }, () => {
     assert.equal((await context.cookies(other.url.replace('localhost', '127.0.0.1') + '/auth')).length, 2)
   })
 
-  test('T6: over https both cookies are Secure, Strict and of their host alone', async (t) => {
+  test('T6: over https all cookies are Secure, Strict and of their host alone', async (t) => {
     const { inn, context, page } = await visit(t, { secure: true })
     await signUp(page)
     const cookies = await context.cookies()
-    assert.deepEqual(cookies.map(({ secure, sameSite, domain }) => ({ secure, sameSite, domain })), Array(2).fill({ secure: true, sameSite: 'Strict', domain: 'auth.inn.localhost' }))
+    assert.deepEqual(cookies.map(({ secure, sameSite, domain }) => ({ secure, sameSite, domain })), Array(3).fill({ secure: true, sameSite: 'Strict', domain: 'auth.inn.localhost' }))
     assert.deepEqual(await context.cookies(inn.app + '/auth'), [])
   })
 
