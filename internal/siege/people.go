@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/innkeeper-auth/innkeeper/password"
+)
+
+// right is everybody's password, and wrong is nobody's.
+const (
+	right = "correct horse battery staple"
+	wrong = "incorrect horse battery staple"
+)
+
+// people returns so many users, "name-1" and on, who all have the right password, as
+// lines for the import. It is hashed once, or a siege would take longer to prepare than
+// to lay.
+func people(ctx context.Context, name string, n int) ([]map[string]any, error) {
+	hasher, err := password.New(password.Config{})
+	if err != nil {
+		return nil, err
+	}
+	hash, err := hasher.Hash(ctx, right)
+	if err != nil {
+		return nil, err
+	}
+	users := make([]map[string]any, n)
+	for i := range users {
+		users[i] = map[string]any{"username": fmt.Sprintf("%s-%d", name, i+1), "password_hash": hash}
+	}
+	return users, nil
+}
+
+// imported is a user whose hash another program has made.
+func imported(name string, cost int) (map[string]any, error) {
+	hash, err := bcrypt.GenerateFromPassword([]byte(right), cost)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"username": name, "password_hash": string(hash)}, nil
+}
+
+// somewhere returns an address that hardly anybody else has.
+func somewhere() string {
+	n := rand.Uint32() //nolint:gosec // anywhere
+	return fmt.Sprintf("10.%d.%d.%d", n>>16&0xff, n>>8&0xff, n&0xff)
+}
