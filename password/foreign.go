@@ -116,7 +116,7 @@ func (h *Hasher) verifyForeign(ctx context.Context, f foreign, password string) 
 		return ErrMismatch
 	}
 	slots := h.slots(f.memory())
-	if err := h.gate.enter(ctx, slots); err != nil {
+	if err := h.gate.enter(ctx, h.line, slots); err != nil {
 		return fmt.Errorf("verify password: %w", err)
 	}
 	defer h.gate.leave(slots)

@@ -240,7 +240,7 @@ func TestForeignHashesStandInLine(t *testing.T) {
 		if got := h.slots(f.memory()); got != 3 {
 			t.Errorf("takes %d slots, want 3", got)
 		}
-		if err := h.gate.enter(t.Context(), 2); err != nil { // somebody is inside
+		if err := h.gate.enter(t.Context(), secondLine, 2); err != nil { // somebody is inside
 			t.Fatal(err)
 		}
 		if _, err := h.Verify(t.Context(), f.encode(), secret); !errors.Is(err, ErrBusy) {

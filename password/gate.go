@@ -7,20 +7,27 @@ import (
 	"sync"
 )
 
-// gate lets hashes in as long as there are free slots, keeps a bounded line of
+// gate lets hashes in as long as there are free slots, keeps two bounded lines of
 // those who wait, and turns the others away. It is a weighted semaphore with a
 // limit on waiting.
 //
-// The line is served strictly in order. A hash that needs many slots therefore
-// holds up smaller ones behind it, and is in turn never starved by them.
+// The first line is served before the second, and each strictly in order. A hash that
+// needs many slots therefore holds up smaller ones behind it, and is in turn never
+// starved by them.
 type gate struct {
 	capacity int
-	queue    int // how many may wait
+	queue    int // how many may wait in each line
 
-	mu      sync.Mutex
-	free    int
-	waiting []*waiter // the first comes first
+	mu    sync.Mutex
+	free  int
+	lines [2][]*waiter // the first of each comes first
 }
+
+// The lines of a gate.
+const (
+	firstLine  = 0
+	secondLine = 1
+)
 
 type waiter struct {
 	slots    int
@@ -31,15 +38,15 @@ func newGate(capacity, queue int) *gate {
 	return &gate{capacity: capacity, queue: queue, free: capacity}
 }
 
-// enter takes slots, at most capacity of them, and waits for its turn if need be.
-// It returns [ErrBusy] at once if too many wait already, and an error that wraps
+// enter takes slots, at most capacity of them, and waits in a line for its turn if need
+// be. It returns [ErrBusy] at once if too many wait there already, and an error that wraps
 // ctx.Err() if the context ends first. Unless the error is nil it has taken
 // nothing.
-func (g *gate) enter(ctx context.Context, slots int) error {
+func (g *gate) enter(ctx context.Context, line, slots int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	w, err := g.takeOrQueue(slots)
+	w, err := g.takeOrQueue(line, slots)
 	if w == nil {
 		return err
 	}
@@ -50,7 +57,7 @@ func (g *gate) enter(ctx context.Context, slots int) error {
 	// Asked for its turn and canceled at the same time: nobody is there to read
 	// the answer, so do not compute it.
 	if err := ctx.Err(); err != nil {
-		g.abandon(w)
+		g.abandon(line, w)
 		return fmt.Errorf("wait for a turn: %w", err)
 	}
 	return nil
@@ -58,27 +65,37 @@ func (g *gate) enter(ctx context.Context, slots int) error {
 
 // takeOrQueue returns nothing if the slots were free, a waiter if one has to
 // wait, or [ErrBusy].
-func (g *gate) takeOrQueue(slots int) (*waiter, error) {
+func (g *gate) takeOrQueue(line, slots int) (*waiter, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.waiting) == 0 && slots <= g.free {
+	if g.isNext(line) && slots <= g.free {
 		g.free -= slots
 		return nil, nil
 	}
-	if len(g.waiting) >= g.queue {
+	if len(g.lines[line]) >= g.queue {
 		return nil, ErrBusy
 	}
 	w := &waiter{slots: slots, admitted: make(chan struct{})}
-	g.waiting = append(g.waiting, w)
+	g.lines[line] = append(g.lines[line], w)
 	return w, nil
 }
 
+// isNext reports whether whoever comes to a line now has nobody to wait for.
+func (g *gate) isNext(line int) bool {
+	for _, waiting := range g.lines[:line+1] {
+		if len(waiting) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // abandon takes a waiter out of the line, or gives back what it was given.
-func (g *gate) abandon(w *waiter) {
+func (g *gate) abandon(line int, w *waiter) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if i := slices.Index(g.waiting, w); i >= 0 {
-		g.waiting = slices.Delete(g.waiting, i, i+1)
+	if i := slices.Index(g.lines[line], w); i >= 0 {
+		g.lines[line] = slices.Delete(g.lines[line], i, i+1)
 	} else {
 		g.free += w.slots
 	}
@@ -93,12 +110,18 @@ func (g *gate) leave(slots int) {
 	g.admit()
 }
 
-// admit lets in those at the head of the line who fit. The caller holds mu.
+// admit lets in those at the head of the lines who fit. The caller holds mu.
 func (g *gate) admit() {
-	for len(g.waiting) > 0 && g.waiting[0].slots <= g.free {
-		w := g.waiting[0]
-		g.waiting = slices.Delete(g.waiting, 0, 1)
-		g.free -= w.slots
-		close(w.admitted)
+	for line := range g.lines {
+		waiting := &g.lines[line]
+		for len(*waiting) > 0 && (*waiting)[0].slots <= g.free {
+			w := (*waiting)[0]
+			*waiting = slices.Delete(*waiting, 0, 1)
+			g.free -= w.slots
+			close(w.admitted)
+		}
+		if len(*waiting) > 0 {
+			return // nobody passes them
+		}
 	}
 }

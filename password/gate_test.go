@@ -12,6 +12,7 @@ import (
 
 // caller is someone at a gate.
 type caller struct {
+	line   int
 	slots  int
 	cancel context.CancelFunc
 	result chan error
@@ -21,7 +22,17 @@ type caller struct {
 type gateModel struct {
 	ctx             context.Context // ends with the run, so that nobody is left behind
 	gate            *gate
-	inside, waiting []*caller
+	inside, waiting []*caller // those in the first line wait before those in the second
+}
+
+// inLine counts those who wait in a line.
+func (m *gateModel) inLine(line int) (n int) {
+	for _, c := range m.waiting {
+		if c.line == line {
+			n++
+		}
+	}
+	return n
 }
 
 func (m *gateModel) used() (slots int) {
@@ -42,12 +53,17 @@ func (m *gateModel) settle() {
 func (m *gateModel) arrive(rt *rapid.T) {
 	ctx, cancel := context.WithCancel(m.ctx)
 	c := &caller{
+		line:   rapid.IntRange(firstLine, secondLine).Draw(rt, "line"),
 		slots:  rapid.IntRange(1, m.gate.capacity).Draw(rt, "slots"),
 		cancel: cancel,
 		result: make(chan error, 1),
 	}
-	full := len(m.waiting) >= m.gate.queue && (len(m.waiting) > 0 || m.used()+c.slots > m.gate.capacity)
-	go func() { c.result <- m.gate.enter(ctx, c.slots) }()
+	place := len(m.waiting) // behind everybody, or behind the first line
+	if c.line == firstLine {
+		place = m.inLine(firstLine)
+	}
+	full := m.inLine(c.line) >= m.gate.queue && (place > 0 || m.used()+c.slots > m.gate.capacity)
+	go func() { c.result <- m.gate.enter(ctx, c.line, c.slots) }()
 	synctest.Wait()
 	if full {
 		cancel()
@@ -56,7 +72,7 @@ func (m *gateModel) arrive(rt *rapid.T) {
 		}
 		return
 	}
-	m.waiting = append(m.waiting, c)
+	m.waiting = slices.Insert(m.waiting, place, c)
 }
 
 func (m *gateModel) leave(rt *rapid.T) {
@@ -116,9 +132,9 @@ func (m *gateModel) check(rt *rapid.T) {
 			rt.Fatal("someone got in before their turn")
 		}
 	}
-	if m.gate.free != m.gate.capacity-m.used() || len(m.gate.waiting) != len(m.waiting) {
-		rt.Fatalf("%d free, %d waiting, want %d and %d",
-			m.gate.free, len(m.gate.waiting), m.gate.capacity-m.used(), len(m.waiting))
+	if m.gate.free != m.gate.capacity-m.used() || len(m.gate.lines[firstLine]) != m.inLine(firstLine) || len(m.gate.lines[secondLine]) != m.inLine(secondLine) {
+		rt.Fatalf("%d free, %v waiting, want %d and %v",
+			m.gate.free, m.gate.lines, m.gate.capacity-m.used(), m.waiting)
 	}
 }
 

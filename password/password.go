@@ -109,7 +109,7 @@ type Config struct {
 // zero value is unusable; make one with [New], and one only for a process, since
 // each has a bound of its own. A Hasher is safe for concurrent use.
 //
-// Every method waits for its turn in order of arrival. While it waits it heeds
+// Every method waits for its turn in order of arrival, but see [Hasher.First]. While it waits it heeds
 // the context: the call returns an error that wraps ctx.Err(), and its place is
 // free again. A hash that has begun is finished, and its result returned, even
 // if the context ends meanwhile, because argon2 cannot be interrupted.
@@ -118,6 +118,7 @@ type Hasher struct {
 	// decoy is the hash that VerifyUnknown compares with.
 	decoy string
 	gate  *gate
+	line  int // to wait in
 	// derive is argon2id. Tests put a probe before it, to count and to hold the
 	// hashes that really run.
 	derive func(params Params, salt, password []byte) []byte
@@ -155,8 +156,18 @@ func New(cfg Config) (*Hasher, error) {
 		params: params,
 		decoy:  decoy.encode(),
 		gate:   newGate(concurrency, max(queue, 0)),
+		line:   secondLine,
 		derive: argon2id,
 	}, nil
+}
+
+// First returns the same Hasher with another line to wait in, as long as that of
+// [Config.Queue] and served before it. It is for those whom a storm of strangers should
+// not keep waiting, such as people on a device that they have signed in with before.
+func (h *Hasher) First() *Hasher {
+	first := *h
+	first.line = firstLine
+	return &first
 }
 
 // Hash returns a new hash of a password for the store, with a fresh salt and the
@@ -234,7 +245,7 @@ func (h *Hasher) VerifyUnknown(ctx context.Context, password string) error {
 // digest's params and salt.
 func (h *Hasher) tag(ctx context.Context, d digest, password string) ([]byte, error) {
 	slots := h.slots(d.params.Memory)
-	if err := h.gate.enter(ctx, slots); err != nil {
+	if err := h.gate.enter(ctx, h.line, slots); err != nil {
 		return nil, err
 	}
 	defer h.gate.leave(slots)

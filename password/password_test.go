@@ -264,7 +264,7 @@ func TestVerifyUnknownDoesTheWorkOfAWrongPassword(t *testing.T) {
 	}
 	var runs []derivation
 	h.derive = func(p Params, salt, password []byte) []byte {
-		runs = append(runs, derivation{p, len(salt), string(password), h.gate.free, len(h.gate.waiting)})
+		runs = append(runs, derivation{p, len(salt), string(password), h.gate.free, len(h.gate.lines[secondLine])})
 		return argon2id(p, salt, password)
 	}
 	_, errWrong := h.Verify(t.Context(), encoded, "wro\u0301ng password")
@@ -515,9 +515,43 @@ func expectIdle(t testing.TB, g *gate) {
 	t.Helper()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.free != g.capacity || len(g.waiting) != 0 {
-		t.Errorf("%d of %d slots free, %d waiting", g.free, g.capacity, len(g.waiting))
+	if waiting := len(g.lines[firstLine]) + len(g.lines[secondLine]); g.free != g.capacity || waiting != 0 {
+		t.Errorf("%d of %d slots free, %d waiting", g.free, g.capacity, waiting)
 	}
+}
+
+// Strangers who fill their line neither keep out who comes first, nor are served before.
+func TestFirstHasALineOfItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newCheapHasher(t)
+		h.gate = newGate(1, 2)
+		turn := make(chan struct{})
+		h.derive = func(Params, []byte, []byte) []byte { <-turn; return make([]byte, tagSize) }
+		served := make(chan string, 4)
+		come := func(name string, h *Hasher) {
+			go func() {
+				if err := h.VerifyUnknown(t.Context(), secret); !errors.Is(err, ErrMismatch) {
+					t.Errorf("%s: %v", name, err)
+				}
+				served <- name
+			}()
+			synctest.Wait()
+		}
+		for _, name := range []string{"stranger 1", "stranger 2", "stranger 3"} {
+			come(name, h)
+		}
+		if err := h.VerifyUnknown(t.Context(), secret); !errors.Is(err, ErrBusy) {
+			t.Fatalf("a fourth stranger: %v", err)
+		}
+		come("friend", h.First())
+		for _, want := range []string{"stranger 1", "friend", "stranger 2", "stranger 3"} {
+			turn <- struct{}{}
+			if got := <-served; got != want {
+				t.Errorf("served %s, want %s", got, want)
+			}
+		}
+		expectIdle(t, h.gate)
+	})
 }
 
 func BenchmarkHash(b *testing.B) {
