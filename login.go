@@ -115,21 +115,25 @@ func (a *Authority) prove(ctx context.Context, req *LoginRequest) (*User, *Devic
 		}
 		return nil, nil, err
 	}
-	err = a.checkLogin(ctx, user, req)
+	hasher := a.hasher
+	if known != nil {
+		hasher = a.hasher.First()
+	}
+	err = a.checkLogin(ctx, hasher, user, req)
 	try.settle(ctx, err)
 	return user, known, err
 }
 
 // checkLogin returns nil if the password is that of the user, who may not exist.
-func (a *Authority) checkLogin(ctx context.Context, user *User, req *LoginRequest) error {
+func (a *Authority) checkLogin(ctx context.Context, hasher *password.Hasher, user *User, req *LoginRequest) error {
 	if user == nil {
-		if err := a.hasher.VerifyUnknown(ctx, req.Password); !errors.Is(err, password.ErrMismatch) {
+		if err := hasher.VerifyUnknown(ctx, req.Password); !errors.Is(err, password.ErrMismatch) {
 			return hashingError(err)
 		}
 		a.loginFailed(ctx, UserID{}, req.Client)
 		return ErrInvalidCredentials
 	}
-	if err := a.checkPassword(ctx, user, req.Password, req.Client); err != nil {
+	if err := a.checkPassword(ctx, hasher, user, req.Password, req.Client); err != nil {
 		return err
 	}
 	if user.Disabled {

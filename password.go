@@ -38,7 +38,7 @@ func (a *Authority) ChangePassword(ctx context.Context, caller *Caller, req Pass
 	if err != nil {
 		return nil, err
 	}
-	err = a.checkPassword(ctx, user, req.Current, req.Client)
+	err = a.checkPassword(ctx, a.hasher.First(), user, req.Current, req.Client)
 	try.settle(ctx, err)
 	if err != nil {
 		return nil, err
@@ -77,8 +77,8 @@ func (a *Authority) ChangePassword(ctx context.Context, caller *Caller, req Pass
 
 // checkPassword returns nil if the password is the user's, and brings its stored
 // hash up to the present parameters.
-func (a *Authority) checkPassword(ctx context.Context, user *User, plain string, client Client) error {
-	outdated, err := a.verifyPassword(ctx, user, plain)
+func (a *Authority) checkPassword(ctx context.Context, hasher *password.Hasher, user *User, plain string, client Client) error {
+	outdated, err := verifyPassword(ctx, hasher, user, plain)
 	if errors.Is(err, password.ErrMismatch) {
 		a.loginFailed(ctx, user.ID, client)
 		return ErrInvalidCredentials
@@ -87,25 +87,25 @@ func (a *Authority) checkPassword(ctx context.Context, user *User, plain string,
 		return hashingError(err)
 	}
 	if outdated {
-		a.rehash(ctx, user, plain)
+		a.rehash(ctx, hasher, user, plain)
 	}
 	return nil
 }
 
 // verifyPassword compares a password with the stored hash, which users who were
 // imported without one do not have.
-func (a *Authority) verifyPassword(ctx context.Context, user *User, plain string) (outdated bool, err error) {
+func verifyPassword(ctx context.Context, hasher *password.Hasher, user *User, plain string) (outdated bool, err error) {
 	if user.PasswordHash == "" {
-		return false, a.hasher.VerifyUnknown(ctx, plain)
+		return false, hasher.VerifyUnknown(ctx, plain)
 	}
-	return a.hasher.Verify(ctx, user.PasswordHash, plain)
+	return hasher.Verify(ctx, user.PasswordHash, plain)
 }
 
 // rehash replaces a hash made with weaker parameters, or by another program. It is a convenience: if it
 // does not succeed, or the password has changed meanwhile, the next login tries
 // again.
-func (a *Authority) rehash(ctx context.Context, user *User, plain string) {
-	hash, err := a.hasher.Hash(ctx, plain)
+func (a *Authority) rehash(ctx context.Context, hasher *password.Hasher, user *User, plain string) {
+	hash, err := hasher.Hash(ctx, plain)
 	if err != nil {
 		return
 	}
