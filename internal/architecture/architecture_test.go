@@ -77,6 +77,7 @@ var mayImport = map[string][]string{
 	},
 	"internal/tempest": {"client"},                                            // and the server from the outside
 	"internal/soak":    {"internal/tempest", "internal/testengine", "verify"}, // it sees servers from the outside, like any client and any API
+	"internal/siege":   {"internal/load", "password"},                         // likewise, and hashes passwords of people to import
 	"cmd/innkeeper": {
 		domain, "accesstoken", "client", "httpapi", "internal/ballast", "internal/demo", "internal/load", "internal/transfer", "internal/userfile",
 		"keyring", "password", "rootkey",
