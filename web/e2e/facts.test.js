@@ -65,14 +65,14 @@ describe('facts of the browser', { concurrency: 3 }, () => {
     const other = await server.open()
     t.after(() => other.close())
     await signUp(page)
-    assert.equal((await context.cookies(inn.url + '/auth')).length, 2)
+    assert.equal((await context.cookies(inn.url + '/auth')).length, 3)
     await page.goto(other.url)
     assert.equal(await post(page, '/auth/refresh'), 401)
     const [{ outcome }] = (await other.ledger()).refreshes
     assert.equal(outcome, 'refresh_token_invalid', 'the cookie of another port has arrived') // it is not "missing"
     await page.goto(other.url.replace('localhost', '127.0.0.1'))
     await signUp(page)
-    assert.equal((await context.cookies(other.url.replace('localhost', '127.0.0.1') + '/auth')).length, 2)
+    assert.equal((await context.cookies(other.url.replace('localhost', '127.0.0.1') + '/auth')).length, 3)
   })
 
   test('T6: over https all cookies are Secure, Strict and of their host alone', async (t) => {
