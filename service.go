@@ -42,6 +42,7 @@ type ServiceScope string
 // The scopes. There is no zero scope: an empty one is refused.
 const (
 	ScopeAdmin          ServiceScope = "admin"           // all that the role admin may do, and all scopes below
+	ScopeEventsRead     ServiceScope = "events:read"     // read the audit log
 	ScopeIntrospect     ServiceScope = "introspect"      // ask whether tokens are good
 	ScopeSessionsCreate ServiceScope = "sessions:create" // open sessions for people it has authenticated, administrators excepted
 	ScopeSessionsEnd    ServiceScope = "sessions:end"    // end sessions
@@ -50,7 +51,7 @@ const (
 
 // ServiceScopes returns all scopes.
 func ServiceScopes() []ServiceScope {
-	return []ServiceScope{ScopeAdmin, ScopeIntrospect, ScopeSessionsCreate, ScopeSessionsEnd, ScopeUsersRead}
+	return []ServiceScope{ScopeAdmin, ScopeEventsRead, ScopeIntrospect, ScopeSessionsCreate, ScopeSessionsEnd, ScopeUsersRead}
 }
 
 // Service is one credential by which a program of yours calls us. Several may have

@@ -96,7 +96,7 @@ func New(cfg Config) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.handler = a.lastResort(withDeadline(a.withClient(cfg.TrustedProxies, origins.guard(a, mux))))
+	a.handler = withHeaders(cfg.Authority.Issuer(), a.lastResort(withDeadline(a.withClient(cfg.TrustedProxies, origins.guard(a, mux)))))
 	return a, nil
 }
 
@@ -114,6 +114,9 @@ const handlerTimeout = 10 * time.Second
 // error is translated and, if it is our own fault, logged.
 func operation[I, O any](a *API, r route, handle func(context.Context, *I) (*O, error)) {
 	r.MaxBodyBytes = maxBody
+	if needsJSON(r) {
+		r.Middlewares = append(huma.Middlewares{a.requireJSON}, r.Middlewares...)
+	}
 	huma.Register(a.huma, huma.Operation(r), func(ctx context.Context, in *I) (*O, error) {
 		out, err := handle(ctx, in)
 		if err != nil {
@@ -244,6 +247,16 @@ func (c statusContext) SetStatus(status int) {
 		status = *c.corrected
 	}
 	c.humaContext.SetStatus(status)
+}
+
+// Header implements [huma.Context]. There is one format and nothing to negotiate: an
+// Accept header is not read. Huma looks at it when the work is done, and one that is
+// malformed would turn a committed rotation into a fault.
+func (c statusContext) Header(name string) string {
+	if name == "Accept" {
+		return ""
+	}
+	return c.humaContext.Header(name)
 }
 
 // correctStatus lets describe's transformer replace the status of an error that

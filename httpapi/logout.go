@@ -20,9 +20,17 @@ type logoutBody struct {
 }
 
 type logoutOutput struct {
-	SetCookie    []string `header:"Set-Cookie" doc:"Takes the cookies back, if this session has ended"`
-	CacheControl string   `header:"Cache-Control"`
+	SetCookie     []string `header:"Set-Cookie" doc:"Takes the cookies back, if this session has ended"`
+	ClearSiteData string   `header:"Clear-Site-Data" doc:"The cache, if this session has ended"`
+	CacheControl  string   `header:"Cache-Control"`
 }
+
+// clearSiteData lets a browser forget the pages of whoever has signed out, those
+// behind its back button too. No more than that (docs/decisions/0023): "cookies" would
+// take those of every application on the domain, and "storage" the drafts of the
+// application, the idempotency keys of refreshes that are on their way, and the note by
+// which other tabs learn of the sign-out. Our own cookies are taken back by name.
+const clearSiteData = `"cache"`
 
 func (a *API) logout(ctx context.Context, in *logoutInput) (*logoutOutput, error) {
 	if in.Body == nil {
@@ -53,8 +61,11 @@ func (a *API) logout(ctx context.Context, in *logoutInput) (*logoutOutput, error
 		return nil, err
 	}
 	out := &logoutOutput{CacheControl: "no-store"}
-	if len(cookies) > 0 && scope != innkeeper.LogoutOthers {
-		out.SetCookie = a.cookies.clear()
+	if scope != innkeeper.LogoutOthers {
+		out.ClearSiteData = clearSiteData
+		if len(cookies) > 0 {
+			out.SetCookie = a.cookies.clear()
+		}
 	}
 	return out, nil
 }

@@ -4,8 +4,10 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/rs/cors"
 
 	"github.com/innkeeper-auth/innkeeper"
@@ -68,16 +70,19 @@ func allowExactly(allowed []string) func(string) bool {
 // guard refuses pages of other origins before anything is looked at.
 func (o *origins) guard(a *API, next http.Handler) http.Handler {
 	return o.cors.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Add("Vary", "Sec-Fetch-Site")
+		if isUnsafe(r.Method) {
+			w.Header().Add("Vary", "Sec-Fetch-Site") // rs/cors adds Origin
+		}
 		if err := o.protection.Check(r); err != nil {
 			a.refuseHTTP(w, r, newProblem(http.StatusForbidden, "cross_site_request",
 				"pages of this origin may not call; add it with --allowed-origin"))
 			return
 		}
-		if isUnsafe(r.Method) && strings.HasPrefix(r.URL.Path, "/auth/") && !isJSON(r) {
-			a.refuseHTTP(w, r, newProblem(http.StatusUnsupportedMediaType, codeInvalidRequest,
-				"send Content-Type: application/json"))
+		if !isClean(r.URL.Path) {
+			// The mux would redirect to what it takes for the path that was meant. No endpoint
+			// redirects: clients would send secrets along, and proxies have matched their
+			// rules with what was sent.
+			a.refuseHTTP(w, r, nothingHere())
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -88,11 +93,26 @@ func isUnsafe(method string) bool {
 	return method != http.MethodGet && method != http.MethodHead && method != http.MethodOptions
 }
 
-func isJSON(r *http.Request) bool {
-	if r.Method == http.MethodDelete && r.ContentLength == 0 {
-		// A DELETE needs a preflight whatever its type.
-		return true
+// requireJSON refuses what a form or a page can send without a preflight: anything
+// with a body that is not declared as application/json.
+func (a *API) requireJSON(ctx huma.Context, next func(huma.Context)) {
+	mediaType, _, err := mime.ParseMediaType(ctx.Header("Content-Type"))
+	if err != nil || mediaType != "application/json" {
+		a.refuse(ctx, newProblem(http.StatusUnsupportedMediaType, codeInvalidRequest, "send Content-Type: application/json"))
+		return
 	}
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	return err == nil && mediaType == "application/json"
+	next(ctx)
+}
+
+// needsJSON reports whether an operation is behind requireJSON. Those below /auth are,
+// where a cookie may speak for the user. A DELETE needs a preflight whatever its type.
+func needsJSON(r route) bool {
+	return strings.HasPrefix(r.Path, "/auth/") && isUnsafe(r.Method) && r.Method != http.MethodDelete
+}
+
+// isClean reports whether a path is spelled as in the description: from the root,
+// without empty segments and dots.
+func isClean(p string) bool {
+	clean := path.Clean(p)
+	return p == clean && p[0] == '/' || p == clean+"/"
 }

@@ -87,7 +87,7 @@ func (a *API) adminRoutes() {
 	operation(a, op("POST /admin/services", "addService", "Make a credential for a service", 201, 400, 401, 403, 413, 415, 503).behind(admin), a.addService)
 	operation(a, op("DELETE /admin/services/{id}", "removeService", "Revoke one credential of a service", 204, 401, 403, 404, 503).behind(admin), a.removeService)
 
-	operation(a, op("GET /admin/events", "listEvents", "The audit log", 200, 400, 401, 403, 503).behind(admin), a.listEvents)
+	operation(a, op("GET /admin/events", "listEvents", "The audit log", 200, 400, 401, 403, 503).behind(a.administrators(innkeeper.ScopeEventsRead)), a.listEvents)
 	operation(a, op("GET /admin/webhooks", "listWebhooks", "Who is told of events", 200, 401, 403, 503).behind(admin), a.listWebhooks)
 	operation(a, op("POST /admin/webhooks", "addWebhook", "Let a URL be told of events from now on", 201, 400, 401, 403, 413, 415, 503).behind(admin), a.addWebhook)
 	operation(a, op("DELETE /admin/webhooks/{id}", "removeWebhook", "Tell a URL nothing any more", 204, 401, 403, 404, 503).behind(admin), a.removeWebhook)

@@ -17,5 +17,8 @@ func NewServer(addr string, handler http.Handler) *http.Server {
 		WriteTimeout:      handlerTimeout + 10*time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
+
+		// "OPTIONS *" is answered by the handler, like everything else.
+		DisableGeneralOptionsHandler: true,
 	}
 }

@@ -50,7 +50,7 @@ type newServiceInput struct {
 	Body struct {
 		_      struct{} `additionalProperties:"true"`
 		Name   string   `json:"name" example:"mailer" doc:"1 to 64 of a-z 0-9 . _ -"`
-		Scopes []string `json:"scopes,omitempty" nullable:"false" enum:"admin,introspect,sessions:create,sessions:end,users:read"`
+		Scopes []string `json:"scopes,omitempty" nullable:"false" enum:"admin,events:read,introspect,sessions:create,sessions:end,users:read"`
 	}
 }
 

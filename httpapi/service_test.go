@@ -72,7 +72,7 @@ func TestServiceScopes(t *testing.T) {
 		"GET /admin/users": innkeeper.ScopeUsersRead, "GET /admin/users/{id}": innkeeper.ScopeUsersRead,
 		"GET /admin/users/{id}/sessions": innkeeper.ScopeUsersRead, "GET /admin/roles": innkeeper.ScopeUsersRead,
 		"DELETE /admin/users/{id}/sessions": innkeeper.ScopeSessionsEnd, "DELETE /admin/sessions/{id}": innkeeper.ScopeSessionsEnd,
-		"POST /admin/sessions": innkeeper.ScopeSessionsCreate,
+		"POST /admin/sessions": innkeeper.ScopeSessionsCreate, "GET /admin/events": innkeeper.ScopeEventsRead,
 	}
 	operations := 0
 	for path, methods := range description.body["paths"].(map[string]any) {

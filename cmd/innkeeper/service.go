@@ -20,7 +20,7 @@ type serviceCommand struct {
 
 type serviceAddCommand struct {
 	Name   string   `arg:"" help:"name of the service: its client_id"`
-	Scopes []string `name:"scope" env:"-" enum:"admin,introspect,sessions:create,sessions:end,users:read" placeholder:"SCOPE" help:"what it may do: admin (everything), introspect, sessions:create, sessions:end or users:read; may repeat"`
+	Scopes []string `name:"scope" env:"-" enum:"admin,events:read,introspect,sessions:create,sessions:end,users:read" placeholder:"SCOPE" help:"what it may do: admin (everything), events:read, introspect, sessions:create, sessions:end or users:read; may repeat"`
 }
 
 // Help is shown above the flags.

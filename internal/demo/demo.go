@@ -116,7 +116,7 @@ func newHandler(cfg Config, authority *innkeeper.Authority) (http.Handler, error
 	mux.Handle("POST /auth/demo/thief/use", own.Handler(http.HandlerFunc(thief.useCookie)))
 	files.register(mux)
 	mux.Handle("/", wire)
-	return mux, nil
+	return withHeaders(mux), nil
 }
 
 // openAuthority opens the store and makes sure that the sample user is there.

@@ -56,12 +56,22 @@ func (f files) register(mux *http.ServeMux) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			header := w.Header()
 			header.Set("Content-Type", contentTypes[path.Ext(name)])
-			header.Set("Content-Security-Policy", policy)
-			header.Set("X-Content-Type-Options", "nosniff")
-			header.Set("Referrer-Policy", "no-referrer")
-			header.Set("Cross-Origin-Opener-Policy", "same-origin")
 			header.Set("Cache-Control", "no-cache")
 			http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(content))
 		})
 	}
+}
+
+// withHeaders protects everything that exists here only. The API, to which all else
+// goes, has headers of its own, which replace these.
+func withHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Content-Security-Policy", policy)
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Referrer-Policy", "no-referrer")
+		header.Set("Cross-Origin-Opener-Policy", "same-origin")
+		header.Set("Cross-Origin-Resource-Policy", "same-origin")
+		next.ServeHTTP(w, r)
+	})
 }

@@ -83,6 +83,12 @@ func TestPolicyOfThePage(t *testing.T) {
 			t.Errorf("%s may be sniffed", url)
 		}
 	}
+	for _, url := range []string{"/api/mail", "/auth/demo/thief/copy"} {
+		header := b.send("POST", url, "").header
+		if header.Get("Content-Security-Policy") == "" || header.Get("X-Content-Type-Options") != "nosniff" || header.Get("Cross-Origin-Resource-Policy") != "same-origin" {
+			t.Errorf("%s is bare: %v", url, header)
+		}
+	}
 	// Whatever is no file of the page is the API's to answer.
 	b.send("GET", "/embed.go", "").want(t, 404, "not_found")
 	b.send("GET", "/index.html", "").want(t, 404, "not_found")
