@@ -79,7 +79,8 @@ test-examples: ## run the tests of the examples for Node and React only
 	cd examples/react && npm test
 
 .PHONY: fuzz
-fuzz: ## fuzz each target for FUZZTIME, by default 2m
+fuzz: ## send the API 200,000 requests, and fuzz each target for FUZZTIME, by default 2m
+	go run ./internal/fuzzapi
 	scripts/fuzz $(FUZZTIME)
 
 .PHONY: lint

@@ -113,7 +113,10 @@ const handlerTimeout = 10 * time.Second
 // operation adds an operation. Its handler returns a response or an error; the
 // error is translated and, if it is our own fault, logged.
 func operation[I, O any](a *API, r route, handle func(context.Context, *I) (*O, error)) {
-	r.MaxBodyBytes = maxBody
+	r.MaxBodyBytes = maxBody + 1 // the first that is too many
+	if _, ok := reflect.TypeFor[I]().FieldByName("Body"); ok {
+		r = r.refuses(http.StatusRequestTimeout)
+	}
 	if needsJSON(r) {
 		r.Middlewares = append(huma.Middlewares{a.requireJSON}, r.Middlewares...)
 	}
@@ -124,6 +127,7 @@ func operation[I, O any](a *API, r route, handle func(context.Context, *I) (*O, 
 		}
 		return out, nil
 	})
+	delete(r.Responses, "default") // huma's, for operations that refuse nothing
 }
 
 // translate turns an error into a problem and logs it if it is no fault of the
@@ -258,6 +262,10 @@ func (c statusContext) Header(name string) string {
 	}
 	return c.humaContext.Header(name)
 }
+
+// SetReadDeadline implements [huma.Context]. Huma would give each body a time of its
+// own, which begins when all headers are there. The server has one for both.
+func (c statusContext) SetReadDeadline(time.Time) error { return nil }
 
 // correctStatus lets describe's transformer replace the status of an error that
 // huma made. The other way to do this is a variable that all users of huma in a

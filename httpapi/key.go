@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/innkeeper-auth/innkeeper/keyring"
 )
 
@@ -15,6 +17,32 @@ type jwksOutput struct {
 	ContentType  string `header:"Content-Type"`
 	CacheControl string `header:"Cache-Control"`
 	Body         []byte `contentType:"application/jwk-set+json"`
+}
+
+// jwksBody is what the answer holds, for its description.
+type jwksBody struct {
+	Keys []jwkBody `json:"keys" nullable:"false"`
+}
+
+type jwkBody struct {
+	KeyID     string `json:"kid" doc:"Its RFC 7638 thumbprint"`
+	Type      string `json:"kty" enum:"EC,RSA,OKP"`
+	Use       string `json:"use" enum:"sig"`
+	Algorithm string `json:"alg" enum:"ES256,RS256,EdDSA"`
+	Curve     string `json:"crv,omitempty" enum:"P-256,Ed25519"`
+	X         string `json:"x,omitempty"`
+	Y         string `json:"y,omitempty"`
+	Modulus   string `json:"n,omitempty"`
+	Exponent  string `json:"e,omitempty"`
+}
+
+func jwksOperation(a *API) route {
+	r := op("GET /.well-known/jwks.json", "jwks", "The public keys that verify access tokens", 200)
+	r.Responses["200"] = &huma.Response{
+		Description: "OK",
+		Content:     map[string]*huma.MediaType{"application/jwk-set+json": {Schema: schemaOf[jwksBody](a, "JWKSBody")}},
+	}
+	return r
 }
 
 // jwks publishes the public signing keys (RFC 7517 section 5). Verifiers may keep

@@ -61,7 +61,7 @@ func (p *Problem) ContentType(string) string { return "application/problem+json"
 func newProblem(status int, code, detail string) *Problem {
 	return &Problem{
 		Type: "about:blank", Title: http.StatusText(status), Status: status,
-		Code: code, Detail: detail, header: http.Header{"Cache-Control": {"no-store"}},
+		Code: code, Detail: detail, header: http.Header{},
 	}
 }
 
@@ -199,6 +199,9 @@ func (p *Problem) challenge(err error) {
 func humaProblem(model *huma.ErrorModel) *Problem {
 	status := model.Status
 	switch {
+	case model.Detail == "cannot read request body":
+		// The client has hung up, or framed it wrongly. To huma that is a fault of ours.
+		status, model = http.StatusBadRequest, &huma.ErrorModel{Detail: "the body did not arrive as a whole"}
 	case status == http.StatusUnprocessableEntity:
 		status = http.StatusBadRequest
 	case status >= http.StatusInternalServerError:

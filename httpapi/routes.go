@@ -1,8 +1,10 @@
 package httpapi
 
 import (
+	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,15 +36,15 @@ func (a *API) routes(mux *http.ServeMux) error {
 	a.plain(mux, tokenOperation(a), a.oauth(a.token))
 	a.plain(mux, revokeOperation(a), a.oauth(a.revoke))
 	a.plain(mux, introspectOperation(a), a.oauth(a.introspect))
-	operation(a, op("GET "+metadataPath, "metadata", "What clients of OAuth find here (RFC 8414)", 200, 503), a.metadata)
+	operation(a, op("GET "+metadataPath, "metadata", "What clients of OAuth find here (RFC 8414)", 200), a.metadata)
 	ofPath, err := a.metadataOfPath(mux)
 	if err != nil {
 		return err
 	}
 	mux.HandleFunc("GET "+metadataPath+"/{path...}", ofPath)
 
-	operation(a, op("GET /.well-known/jwks.json", "jwks", "The public keys that verify access tokens", 200, 503), a.jwks)
-	operation(a, op("GET /healthz", "alive", "The process is alive", 200, 503), a.alive)
+	operation(a, jwksOperation(a), a.jwks)
+	operation(a, op("GET /healthz", "alive", "The process is alive", 200), a.alive)
 	operation(a, op("GET /readyz", "ready", "The store answers and keys are ready", 200, 503), a.ready)
 	return nil
 }
@@ -111,7 +113,12 @@ func op(methodAndPath, id, summary string, success int, refusals ...int) route {
 		Method: method, Path: path, OperationID: id, Summary: summary, DefaultStatus: success,
 		Responses: map[string]*huma.Response{},
 	}
-	for _, status := range refusals {
+	return r.refuses(refusals...)
+}
+
+// refuses describes refusals.
+func (r route) refuses(statuses ...int) route {
+	for _, status := range statuses {
 		r.Responses[strconv.Itoa(status)] = &huma.Response{
 			Description: http.StatusText(status),
 			Content: map[string]*huma.MediaType{
@@ -129,10 +136,11 @@ func (r route) unvalidated() route {
 	return r
 }
 
-// behind puts an operation behind an access token or the secret of a service.
+// behind puts an operation behind an access token or the secret of a service. A header
+// Authorization that is malformed is 400 (RFC 6750 section 3.1).
 func (r route) behind(g guard) route {
 	r.Middlewares = huma.Middlewares{g.passes}
-	r = r.bearer()
+	r = r.bearer().refuses(http.StatusBadRequest)
 	if g.scope != "" {
 		r.Security = append(r.Security, map[string][]string{serviceScheme: {string(g.scope)}})
 	}
@@ -174,6 +182,15 @@ func (r route) answers(body *huma.Schema, headers ...string) route {
 // schemaOf describes a type under a name.
 func schemaOf[T any](a *API, name string) *huma.Schema {
 	return a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, name)
+}
+
+// embedding adds to the schema of a type the members of one that it embeds. Huma does
+// not see those of embedded types that are not exported.
+func embedding[T any](r huma.Registry, s *huma.Schema) *huma.Schema {
+	embedded := r.Schema(reflect.TypeFor[T](), false, "")
+	maps.Copy(s.Properties, embedded.Properties)
+	s.Required = append(slices.Clone(embedded.Required), s.Required...)
+	return s
 }
 
 // plain adds an operation that huma describes and does not run.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/innkeeper-auth/innkeeper"
 )
 
@@ -54,12 +56,19 @@ type newServiceInput struct {
 	}
 }
 
+type newServiceBody struct {
+	serviceBody
+	Secret string `json:"secret" doc:"Shown this once"`
+}
+
+// TransformSchema implements [huma.SchemaTransformer].
+func (newServiceBody) TransformSchema(r huma.Registry, s *huma.Schema) *huma.Schema {
+	return embedding[serviceBody](r, s)
+}
+
 type newServiceOutput struct {
 	CacheControl string `header:"Cache-Control"`
-	Body         struct {
-		serviceBody
-		Secret string `json:"secret" doc:"Shown this once"`
-	}
+	Body         newServiceBody
 }
 
 func (a *API) addService(ctx context.Context, in *newServiceInput) (*newServiceOutput, error) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/innkeeper-auth/innkeeper"
 )
 
@@ -16,6 +18,11 @@ type userBody struct {
 	Disabled  bool      `json:"disabled"`
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
+}
+
+// TransformSchema implements [huma.SchemaTransformer].
+func (userBody) TransformSchema(r huma.Registry, s *huma.Schema) *huma.Schema {
+	return embedding[personBody](r, s)
 }
 
 type userOutput struct {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/innkeeper-auth/innkeeper"
 )
 
@@ -61,6 +63,11 @@ type newWebhookInput struct {
 type newWebhookBody struct {
 	webhookBody
 	Secret string `json:"secret" example:"whsec_…" doc:"Verifies what is sent. It is shown here and never again"`
+}
+
+// TransformSchema implements [huma.SchemaTransformer].
+func (newWebhookBody) TransformSchema(r huma.Registry, s *huma.Schema) *huma.Schema {
+	return embedding[webhookBody](r, s)
 }
 
 type newWebhookOutput struct {

@@ -75,6 +75,8 @@ var mayImport = map[string][]string{
 		"keyring", "password", "rootkey",
 		"store/memory", "store/postgres", "store/redis", "store/sqlite", "verify",
 	},
+	"internal/openapi": {}, // it reads the description like a stranger
+	"internal/fuzzapi": {domain, "httpapi", "internal/openapi", "password", "rootkey", "store/memory", "store/sqlite"},
 	"internal/tempest": {"client"},                                            // and the server from the outside
 	"internal/soak":    {"internal/tempest", "internal/testengine", "verify"}, // it sees servers from the outside, like any client and any API
 	"internal/siege":   {"internal/load", "password"},                         // likewise, and hashes passwords of people to import
