@@ -25,7 +25,7 @@ func (a *API) routes(mux *http.ServeMux) error {
 	operation(a, op("GET /auth/sessions", "listOwnSessions", "My live sessions", 200, 400, 401, 503).behind(signedIn), a.listOwnSessions)
 	operation(a, op("DELETE /auth/sessions/{id}", "endOwnSession", "End one of my sessions", 204, 401, 403, 404, 503).behind(signedIn), a.endOwnSession)
 	operation(a, op("POST /auth/password", "changePassword", "Change my password; ends every session and opens a new one", 200, 400, 401, 403, 413, 415, 422, 429, 503).behind(signedIn), a.changePassword)
-	operation(a, op("POST /auth/password/check", "checkPassword", "Say how good a new password would be; nothing is kept", 200, 400, 403, 413, 415, 503), a.checkPassword)
+	operation(a, op("POST /auth/password/check", "checkPassword", "Say how good a new password would be; nothing is kept", 200, 400, 403, 413, 415), a.checkPassword)
 
 	browserClient(mux)
 
