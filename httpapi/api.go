@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"mime"
 	"net/http"
 	"net/netip"
 	"reflect"
@@ -253,14 +254,28 @@ func (c statusContext) SetStatus(status int) {
 	c.humaContext.SetStatus(status)
 }
 
-// Header implements [huma.Context]. There is one format and nothing to negotiate: an
-// Accept header is not read. Huma looks at it when the work is done, and one that is
-// malformed would turn a committed rotation into a fault.
+// Header implements [huma.Context]. A header that is there several times is one list
+// (RFC 9110 section 5.3, RFC 9113 section 8.2.3): who took the first of them would act
+// on another than a proxy has looked at.
+//
+// There is one format and nothing to negotiate, so that Accept is not read. Huma looks
+// at it when the work is done, and one that is malformed would turn a committed
+// rotation into a fault.
 func (c statusContext) Header(name string) string {
-	if name == "Accept" {
+	r, _ := humago.Unwrap(c.humaContext)
+	switch name {
+	case "Accept":
 		return ""
+	case "Cookie":
+		return strings.Join(r.Header.Values(name), "; ")
+	case "Content-Type": // its case does not matter, and huma thinks it does
+		value := strings.Join(r.Header.Values(name), ", ")
+		if mediaType, _, err := mime.ParseMediaType(value); err == nil {
+			return mediaType
+		}
+		return value
 	}
-	return c.humaContext.Header(name)
+	return strings.Join(r.Header.Values(name), ", ")
 }
 
 // SetReadDeadline implements [huma.Context]. Huma would give each body a time of its

@@ -31,6 +31,12 @@ func withHeaders(issuer string, next http.Handler) http.Handler {
 			// on localhost must not bind the whole host.
 			h.Set("Strict-Transport-Security", hsts)
 		}
+		if len(r.TransferEncoding) > 0 {
+			// A body in chunks, and perhaps a length beside it, which net/http has dropped and
+			// says nothing of. Whoever is before us may have believed the length: what comes
+			// next on this connection is nobody's request (RFC 9112 section 6.1).
+			h.Set("Connection", "close")
+		}
 		next.ServeHTTP(w, r)
 	})
 }
