@@ -102,6 +102,7 @@ func (w *wire) try(ctx context.Context, text []byte, method string) (*answer, er
 		}
 		return nil, fmt.Errorf("no answer: %w", err)
 	}
+	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil && response.Header.Get("X-Content-Type-Options") == "" {
 		err = nil // net/http hangs up on what is no HTTP, and does not see to it that its text arrives

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -104,7 +105,7 @@ func (i *inn) serve(ctx context.Context) error {
 	var over sync.WaitGroup
 	over.Go(func() { i.authority.Run(ctx) })
 	over.Go(func() {
-		if err := server.Serve(listener); err != http.ErrServerClosed { //nolint:errorlint // it is never wrapped
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			i.log.add("serve: " + err.Error())
 		}
 	})

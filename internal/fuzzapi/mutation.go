@@ -128,6 +128,14 @@ var mutations = []mutation{
 			`"short"`, `"fuzz-key-000000001";generation=1`, `"fuzz-key-000000001";generation=2`, `"fuzz-key-000000001";generation=0`, `fuzz-key-000000002`, `"`, `"a", "b"`, "1", "?1", ":YQ==:", strings.Repeat("k", 300), "\xff",
 		}))
 	}},
+	{"a header that is nearly well formed", func(a *author, d *draft) {
+		name := pick(a.dice, []string{"Accept", "Content-Type", "Idempotency-Key", "Cookie", "Authorization", "Origin", "X-Forwarded-For"})
+		if name == "Content-Type" {
+			d.mediaType = a.soup(`;,="/ *q0.-x`)
+			return
+		}
+		d.set(name, a.soup(`;,="/ *q0.-x`))
+	}},
 	{"headers that mean something elsewhere", func(a *author, d *draft) {
 		d.add(pick(a.dice, []string{
 			"Accept", "Accept-Encoding", "Accept-Language", "X-HTTP-Method-Override", "X-Forwarded-For", "X-Forwarded-Host", "X-Original-URL", "X-Rewrite-URL", "Forwarded", "Range", "If-None-Match", "If-Match", "Content-Encoding", "Content-Language",
@@ -145,6 +153,15 @@ var oddTexts = []string{
 
 func (a *author) oddName() string {
 	return pick(a.dice, []string{"", "$schema", "__proto__", "constructor", "id", "roles", "is_admin", "username", "Username", "password", "scope", "\x00", "é", strings.Repeat("n", 300)})
+}
+
+// soup is made of the characters that parsers look for.
+func (a *author) soup(alphabet string) string {
+	b := make([]byte, 1+a.IntN(12))
+	for i := range b {
+		b[i] = alphabet[a.IntN(len(alphabet))]
+	}
+	return string(b)
 }
 
 // odd is any value but the right one.
