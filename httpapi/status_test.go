@@ -272,12 +272,58 @@ var special = map[string]func(s *stage, o *openapi.Operation) answer{
 		return s.send(o, c)
 	},
 	"revocations 400": func(s *stage, o *openapi.Operation) answer { return s.send(o, call{path: o.Path + "?after=x"}) },
+	"login 429": func(s *stage, o *openapi.Operation) answer {
+		return s.until429(o, func(answer) call { return call{path: o.Path, body: `{"username":"root","password":"nonsense"}`} })
+	},
+	"signup 429": func(s *stage, o *openapi.Operation) answer {
+		return s.until429(o, func(answer) call { return call{path: o.Path, body: credentialsOf("root")} })
+	},
+	"changePassword 429": func(s *stage, o *openapi.Operation) answer {
+		c := call{o.Path, `{"current_password":"nonsense","new_password":"tr0ub4dor and three more"}`, s.admin()}
+		return s.until429(o, func(answer) call { return c })
+	},
+	"refresh 429": func(s *stage, o *openapi.Operation) answer {
+		first := s.good(o)
+		return s.until429(o, func(last answer) call {
+			if token, ok := last.body["refresh_token"].(string); ok {
+				return call{path: o.Path, body: `{"refresh_token":"` + token + `"}`}
+			}
+			return first
+		})
+	},
+	"token 429": func(s *stage, o *openapi.Operation) answer {
+		first := s.good(o)
+		return s.until429(o, func(last answer) call {
+			if token, ok := last.body["refresh_token"].(string); ok {
+				return call{o.Path, "grant_type=refresh_token&refresh_token=" + token, first.headers}
+			}
+			return first
+		})
+	},
 	"revocations 503": unread,
 	"check 503":       unread,
 }
 
+func credentialsOf(username string) string {
+	return `{"username":"` + username + `","password":"` + innkeepertest.Password + `"}`
+}
+
 func taken(s *stage, o *openapi.Operation) answer {
-	return s.send(o, call{o.Path, `{"username":"ROOT","password":"` + innkeepertest.Password + `"}`, s.admin()})
+	return s.send(o, call{o.Path, credentialsOf("ROOT"), s.admin()})
+}
+
+// until429 sends one request after the other, each made from the answer before, until
+// there have been too many; and then lets time pass, so that others may try.
+func (s *stage) until429(o *openapi.Operation, next func(last answer) call) answer {
+	s.t.Helper()
+	defer s.inn.Clock.Advance(48 * time.Hour)
+	var last answer
+	for range 200 {
+		if last = s.send(o, next(last)); last.status == http.StatusTooManyRequests {
+			break
+		}
+	}
+	return last
 }
 
 // unread asks a server that has not read the revocation feed yet.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/internal/openapi"
 )
 
@@ -39,7 +40,7 @@ func TestFuzz(t *testing.T) {
 
 // TestJudge makes sure that what is wrong is found.
 func TestJudge(t *testing.T) {
-	inn, err := openInn(t.Context(), false)
+	inn, err := openInn(t.Context(), false, innkeeper.InsecureLimitNothing)
 	if err != nil {
 		t.Fatal(err)
 	}

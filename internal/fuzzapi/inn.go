@@ -39,8 +39,8 @@ const (
 	app    = "https://app.example" // an origin that is allowed
 )
 
-// openInn opens an inn in memory or in a file.
-func openInn(ctx context.Context, inFile bool) (_ *inn, err error) {
+// openInn opens an inn in memory or in a file, with limits on guessing or without.
+func openInn(ctx context.Context, inFile bool, limits innkeeper.SignInLimits) (_ *inn, err error) {
 	i := &inn{log: new(faults)}
 	defer func() {
 		if err != nil {
@@ -59,7 +59,7 @@ func openInn(ctx context.Context, inFile bool) (_ *inn, err error) {
 		return nil, err
 	}
 	i.authority, err = innkeeper.Open(ctx, innkeeper.Config{
-		Issuer: issuer, Stores: i.stores, RootKeys: roots, SignupOpen: true,
+		Issuer: issuer, Stores: i.stores, RootKeys: roots, SignupOpen: true, SignInLimits: limits,
 		Clock: func() time.Time { return time.UnixMicro(i.now.Load()) },
 		Passwords: password.Config{ // what is tried here are requests, not hashes
 			InsecureWeakParams: true, Params: password.Params{Memory: 8, Iterations: 1, Parallelism: 1},

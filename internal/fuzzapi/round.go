@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/internal/openapi"
 )
 
@@ -28,7 +29,11 @@ type game struct {
 // playRound sends so many requests to an inn of its own. The error holds the
 // answers that were wrong, each with its request.
 func playRound(ctx context.Context, seed uint64, round, requests int) (*tally, error) {
-	inn, err := openInn(ctx, round%4 == 3)
+	limits := innkeeper.LimitAccountsAndNetworks
+	if round%2 == 1 {
+		limits = innkeeper.InsecureLimitNothing // else few would get far
+	}
+	inn, err := openInn(ctx, round%4 == 3, limits)
 	if err != nil {
 		return nil, err
 	}
@@ -92,6 +97,7 @@ func (e *wrongAnswerError) Unwrap() error { return e.err }
 
 // play sends one request and judges the answer.
 func (g *game) play(ctx context.Context) error {
+	g.inn.advance(20 * time.Millisecond)
 	g.now = time.UnixMicro(g.inn.now.Load()).UTC()
 	d := g.write(pick(g.dice, g.description.Operations))
 	if g.percent(55) {
@@ -149,6 +155,7 @@ func (g *game) learn(where string, a *answer) {
 		Username     string                 `json:"username"`
 		AccessToken  string                 `json:"access_token"`
 		RefreshToken string                 `json:"refresh_token"`
+		DeviceToken  string                 `json:"device_token"`
 		Session      struct{ ID string }    `json:"session"`
 		Keys         []struct{ Kid string } `json:"keys"`
 	}
@@ -157,6 +164,7 @@ func (g *game) learn(where string, a *answer) {
 	}
 	g.put(g.dice, "access", given.AccessToken)
 	g.put(g.dice, "refresh:body", given.RefreshToken)
+	g.put(g.dice, "device", given.DeviceToken)
 	g.put(g.dice, "session", given.Session.ID)
 	for _, key := range given.Keys {
 		g.put(g.dice, "key", key.Kid)

@@ -141,6 +141,8 @@ func (a *author) meant(o *openapi.Operation, name string) string {
 		return ""
 	case "token":
 		return pick(a.dice, a.bag[pick(a.dice, []string{"access", "refresh:body", "refresh:cookie", "secret"})])
+	case "device_token":
+		return pick(a.dice, a.bag["device"])
 	case "refresh_token":
 		return pick(a.dice, a.bag["refresh:body"])
 	case "password", "current_password", "new_password":
