@@ -369,7 +369,7 @@ func headerAttacks() []attack {
 func pathAttacks() []attack {
 	var attacks []attack
 	for _, target := range []string{
-		"//auth/me", "/auth//me", "/auth/./me", "/./auth/me", "/x/../auth/me", "/auth/x/../me", "/auth/me/", "/auth/me/.", "/auth/me/..", "/auth/%2e/me", "/x/%2e%2e/auth/me", "/x/..%2fauth/me", "/auth%2fme",
+		"//", "///", "/.", "/..", "//auth/me", "/auth//me", "/auth/./me", "/./auth/me", "/x/../auth/me", "/auth/x/../me", "/auth/me/", "/auth/me/.", "/auth/me/..", "/auth/%2e/me", "/x/%2e%2e/auth/me", "/x/..%2fauth/me", "/auth%2fme",
 		"/auth/me;x=1", "/auth;x/me", "/..;/auth/me", "/AUTH/me", "/Auth/Me", "/auth/me%00", "/auth/me%20", "/auth/me%0d%0aX:y", "/auth/me.json", "/auth%5cme", "/auth/me%23", "/auth/me%3fx", "/auth/%6d%65/", "/auth/ｍe", "/auth/m\xff",
 		"/healthz/../admin/users", "/auth/check/..%2f..%2fadmin/users", "/.well-known/jwks.json/", "/.well-known/oauth-authorization-server/x", "/openapi.json/..", "http://inn.example", "http://inn.example//auth/me",
 	} {

@@ -112,5 +112,5 @@ func needsJSON(r route) bool {
 // without empty segments and dots.
 func isClean(p string) bool {
 	clean := path.Clean(p)
-	return p == clean && p[0] == '/' || p == clean+"/"
+	return strings.HasPrefix(p, "/") && (p == clean || clean != "/" && p == clean+"/")
 }
