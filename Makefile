@@ -104,6 +104,12 @@ soak: test-deps ## clients behind a bad network for 30 minutes; 3 servers under 
 	go run ./internal/soak rolling --store postgres
 	go run ./internal/soak rolling --store redis
 
+.PHONY: siege
+siege: ## attack sign-ins: by time, by a storm, with stolen passwords
+	go run ./internal/siege timing
+	go run ./internal/siege storm
+	go run ./internal/siege stuffing
+
 .PHONY: demo
 demo: ## run a server with a demo page and a demo user
 	go run ./cmd/innkeeper demo

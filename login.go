@@ -103,21 +103,28 @@ func (a *Authority) Login(ctx context.Context, req LoginRequest) (*Grant, error)
 // prove returns the user whose password it is, and the token of the device if that is
 // known. The try is counted before the password is looked at.
 func (a *Authority) prove(ctx context.Context, req *LoginRequest) (*User, *DeviceToken, error) {
+	// A storm of strangers is turned away here, before it gives the store anything to do.
+	if err := a.hasher.Busy(); err != nil && len(req.Devices) == 0 {
+		return nil, nil, hashingError(err)
+	}
 	user, err := a.UserByUsername(ctx, req.Username)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, nil, err
 	}
 	known := a.knownDevice(user, req.Devices, a.now())
+	hasher := a.hasher
+	if known != nil {
+		hasher = a.hasher.First()
+	}
+	if err := hasher.Busy(); err != nil {
+		return nil, nil, hashingError(err)
+	}
 	try, err := a.take(ctx, a.signInBuckets(req.Username, known, req.Client))
 	if err != nil {
 		if errors.Is(err, ErrTooManyAttempts) {
 			a.countRefused(user, req.Client)
 		}
 		return nil, nil, err
-	}
-	hasher := a.hasher
-	if known != nil {
-		hasher = a.hasher.First()
 	}
 	err = a.checkLogin(ctx, hasher, user, req)
 	try.settle(ctx, err)

@@ -80,6 +80,13 @@ func (g *gate) takeOrQueue(line, slots int) (*waiter, error) {
 	return w, nil
 }
 
+// isFull reports whether nobody more may wait in a line.
+func (g *gate) isFull(line int) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.lines[line]) >= g.queue && (g.free == 0 || !g.isNext(line))
+}
+
 // isNext reports whether whoever comes to a line now has nobody to wait for.
 func (g *gate) isNext(line int) bool {
 	for _, waiting := range g.lines[:line+1] {

@@ -88,8 +88,9 @@ type Config struct {
 	Params Params
 
 	// Concurrency is how many hashes are computed at the same time, and with
-	// Params.Memory how much memory they hold. Zero: GOMAXPROCS at the time of
-	// New, which keeps every core busy; more only makes each one slower.
+	// Params.Memory how much memory they hold. Zero: one less than GOMAXPROCS at
+	// the time of New, and at least one, so that a storm of sign-ins leaves a core to
+	// everything else; more than there are cores only makes each one slower.
 	Concurrency int
 
 	// Queue is how many callers may wait for their turn beyond those being
@@ -140,7 +141,7 @@ func New(cfg Config) (*Hasher, error) {
 		return nil, fmt.Errorf("password hashing concurrency is negative: %d", concurrency)
 	}
 	if concurrency == 0 {
-		concurrency = runtime.GOMAXPROCS(0)
+		concurrency = max(1, runtime.GOMAXPROCS(0)-1)
 	}
 	queue := cfg.Queue
 	if queue == 0 {
@@ -168,6 +169,15 @@ func (h *Hasher) First() *Hasher {
 	first := *h
 	first.line = firstLine
 	return &first
+}
+
+// Busy returns [ErrBusy] if whoever comes now is turned away, else nil. A moment later
+// that may be different. It is for callers who would do work before that was in vain.
+func (h *Hasher) Busy() error {
+	if h.gate.isFull(h.line) {
+		return ErrBusy
+	}
+	return nil
 }
 
 // Hash returns a new hash of a password for the store, with a fresh salt and the

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -119,6 +121,7 @@ func (s *serveCommand) Run(ctx context.Context, std *stdio) (err error) {
 	s.warn(log)
 
 	defer ballast.Load()()
+	defer oneMoreThread()()
 	release, wait, err := background(ctx, authority)
 	if err != nil {
 		return err
@@ -131,6 +134,19 @@ func (s *serveCommand) Run(ctx context.Context, std *stdio) (err error) {
 		"database", here.String(), "sessions", here.sessionsString())
 	how := stopping{drain: s.DrainDelay, limit: shutdownTimeout, release: release, followed: api.Wait}
 	return serveUntilDone(ctx, listener, logRequests(log, api), how, log)
+}
+
+// oneMoreThread lets one more thread run Go code than there are CPUs, until the returned
+// function is called, unless the operator has said how many. The store waits for the
+// disk in one of them, and a storm of sign-ins keeps all but one busy with hashes: until
+// the runtime has noticed the first, which takes it up to 10 ms, nobody would serve
+// refreshes.
+func oneMoreThread() (back func()) {
+	if os.Getenv("GOMAXPROCS") != "" {
+		return func() {}
+	}
+	before := runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+	return func() { runtime.GOMAXPROCS(before) }
 }
 
 // authority decides over what the data holds.
