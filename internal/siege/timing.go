@@ -147,7 +147,7 @@ func (t *timing) compare(ctx context.Context, q question) error {
 	for i := range order {
 		order[i] = i % 2
 	}
-	rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+	rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] }) //nolint:gosec // mixes them, and guards nothing
 	var times [2][]float64
 	var looks [2]map[string]bool
 	for i, which := range order {
