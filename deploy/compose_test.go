@@ -140,6 +140,8 @@ func (h *house) environment(name string) []string {
 	env["INNKEEPER_TRUSTED_PROXY"] = replace(h.t, env["INNKEEPER_TRUSTED_PROXY"], "172.30.81.2", "127.0.0.1")
 	// Shorter, and still longer than fail_timeout in nginx.conf.
 	env["INNKEEPER_DRAIN_DELAY"] = replace(h.t, env["INNKEEPER_DRAIN_DELAY"], "5s", "2500ms")
+	// The few clients here refresh without a pause.
+	env["INNKEEPER_REFRESH_LIMIT"] = "0"
 	var all []string
 	for name, value := range env {
 		all = append(all, name+"="+value)

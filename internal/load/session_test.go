@@ -35,7 +35,7 @@ func TestScenarios(t *testing.T) {
 		load.Mixed:   {load.StepMe, load.StepRefresh},
 	} {
 		t.Run(string(scenario), func(t *testing.T) {
-			inn := innkeepertest.New(t, nil)
+			inn := innkeepertest.New(t, &innkeepertest.Options{RefreshLimit: -1}) // they refresh without a pause
 			ada := inn.AddUser("ada")
 			sessions := signedIn(t, inn, 3)
 			if n := len(liveSessions(t, inn, ada)); n != 3 {
