@@ -62,7 +62,9 @@ func TestCheckerAcceptsMemory(t *testing.T) {
 // tryInProcess plays one short history without faults, in this process.
 func tryInProcess(t *testing.T, stores innkeeper.Stores, seed uint64, failures string) *figures {
 	t.Helper()
-	i := innkeepertest.New(t, &innkeepertest.Options{Stores: &stores, SignupOpen: true})
+	i := innkeepertest.New(t, &innkeepertest.Options{
+		Stores: &stores, SignupOpen: true, SignInLimits: innkeeper.InsecureLimitNothing, RefreshLimit: -1, // as the servers of the other tests
+	})
 	_, err := i.Authority.CreateUser(t.Context(), innkeeper.NewUser{
 		Username: administrator, Password: testPassword, Roles: []string{innkeeper.RoleAdmin},
 	}, innkeeper.ActorOperator)
