@@ -40,7 +40,7 @@ reproducible: ## build it twice, from scratch and in two places, and compare the
 	scripts/reproducible
 
 .PHONY: test
-test: test-deps test-go test-others ## run every test: Go with -race, clients, browser, examples
+test: test-deps test-go test-modules test-clients test-web test-examples ## run every test: Go with -race, clients, browser, examples
 
 .PHONY: test-deps
 test-deps:
@@ -59,15 +59,6 @@ race: ## run all of them with the race detector
 .PHONY: test-modules
 test-modules: ## run the Go tests of the modules of their own only
 	for module in $(MODULES); do (cd $$module; CGO_ENABLED=1 go test -race -timeout $(TESTTIME) ./...); done
-
-# The browser tests wait more than half of their time, so the others run beside them.
-.PHONY: test-others
-test-others:
-	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
-	$(MAKE) test-web >"$$log" 2>&1 & web=$$!; \
-	failed=; $(MAKE) test-modules test-clients test-examples || failed=yes; \
-	wait "$$web" || failed=yes; \
-	cat "$$log"; test -z "$$failed"
 
 .PHONY: test-clients
 test-clients: ## check the packages for npm: judgment, React, types, packaging, size
