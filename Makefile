@@ -16,8 +16,8 @@ export CHROMIUM
 # What the race detector makes many times slower and has nothing to find in:
 # simulations in one goroutine and bulk, and tests of processes, each of which hashes
 # passwords. `make race` has it look at them all the same.
-UNRACED   = TestKeysAgainstVerifiers|TestBoundOfATheft|TestDecisionTableIsExhaustive|TestLogoutEverywhereOfManySessions|TestRefreshesDoNotGrowTheStore|TestLogoutEverywhereIsOneWrite
-PROCESSES = /(cmd/innkeeper|internal/soak)$$
+UNRACED   = TestDeliveryIsTriedForADay|TestStrangersCannotFillTheLog|TestForeignVectors|TestKeysAgainstVerifiers|TestBoundOfATheft|TestDecisionTableIsExhaustive|TestLogoutEverywhereOfManySessions|TestRefreshesDoNotGrowTheStore|TestLogoutEverywhereIsOneWrite
+PROCESSES = /(cmd/innkeeper|internal/(siege|soak))$$$$
 
 VERSION = $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LINTER  = go tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
@@ -49,8 +49,8 @@ test-deps:
 .PHONY: test-go
 test-go: ## run the Go tests only
 	CGO_ENABLED=1 go test -race -timeout $(TESTTIME) -skip '$(UNRACED)' $$(go list ./... | grep -vE '$(PROCESSES)')
-	go test -run '$(UNRACED)' . ./keyring ./store/...
-	go test -timeout $(TESTTIME) $$(go list ./... | grep -E '$(PROCESSES)')
+	go test -run '$(UNRACED)' . ./keyring ./password ./store/...
+	go test -timeout $(TESTTIME) -parallel 4 $$(go list ./... | grep -E '$(PROCESSES)')
 
 .PHONY: race
 race: ## run all of them with the race detector

@@ -21,6 +21,7 @@ import (
 // their sessions end too, as restored, when they show them. That is row 10, and the
 // reason why forgetting the command is no disaster.
 func TestRestoredBackup(t *testing.T) {
+	t.Parallel()
 	for _, store := range []string{onSQLite, onPostgres} {
 		t.Run(store, func(t *testing.T) {
 			t.Parallel()

@@ -34,6 +34,7 @@ const (
 // forgotten. When the fault is over all of them go on, with the token of the latest
 // answer that they got and the key that they had.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	cases := []struct {
 		name, store string
 		victim      int // of the engines

@@ -19,6 +19,7 @@ import (
 // TestRevocationReachesEveryVerifier is a short run of `go run ./internal/soak
 // revocation`, without a look at how long it takes.
 func TestRevocationReachesEveryVerifier(t *testing.T) {
+	t.Parallel()
 	for _, store := range []string{onSQLite, onPostgres, onRedis} {
 		t.Run(store, func(t *testing.T) {
 			t.Parallel()
@@ -38,6 +39,7 @@ func TestRevocationReachesEveryVerifier(t *testing.T) {
 // TestRevocationUnderFaults is a short run of `go run ./internal/soak revocation
 // --faults`.
 func TestRevocationUnderFaults(t *testing.T) {
+	t.Parallel()
 	cases := []struct {
 		store string
 		first []string // faults, one for each history
@@ -78,6 +80,7 @@ func TestRevocationUnderFaults(t *testing.T) {
 // the feed, in ways in which one may well be broken. The judge has to see that in what
 // the verifiers answer.
 func TestJudgeFindsBrokenFeeds(t *testing.T) {
+	t.Parallel()
 	i := open(t, innConfig{store: onSQLite, nodes: 1})
 	cases := []struct {
 		name  string

@@ -55,6 +55,7 @@ func open(t *testing.T, cfg innConfig) *inn {
 // TestLinearizability is a short run of `go run ./internal/soak linearizability`:
 // it sees each kind of process killed at least once.
 func TestLinearizability(t *testing.T) {
+	t.Parallel()
 	cases := []struct {
 		store string
 		first []string // faults, one for each history
@@ -92,6 +93,7 @@ func TestLinearizability(t *testing.T) {
 // TestRollingRestart restarts each of three nodes under load. Clients that repeat a
 // refresh with its key at the next node do not notice.
 func TestRollingRestart(t *testing.T) {
+	t.Parallel()
 	for _, store := range []string{onSQLite, onPostgres} {
 		t.Run(store, func(t *testing.T) {
 			t.Parallel()

@@ -154,6 +154,7 @@ test('sockets: who may not be shown the token is not connected to', async (t) =>
 
 test('native: the refresh token is in the store and in no cookie', async () => {
   await page.evaluate(() => client.signOut())
+  const cookies = await context.cookies()
   const seen = await page.evaluate(async (password) => {
     const [{ createClient }, { native }] = [await import('/auth/client.js'), await import('/auth/adapters/native.js')]
     let kept = null
@@ -173,5 +174,6 @@ test('native: the refresh token is in the store and in no cookie', async () => {
     return { status: first.status, rotated, again: again.status, sameSession: again.session.id === first.session.id, me: me.user.username, cookie: document.cookie, kept }
   }, password)
   assert.deepEqual(seen, { status: 'signed_in', rotated: true, again: 'signed_in', sameSession: true, me: 'ada', cookie: '', kept: null })
-  assert.deepEqual(await context.cookies(), [])
+  assert.deepEqual(await context.cookies(), cookies, 'no cookie has come, none has changed')
+  assert.deepEqual(cookies.map(({ name }) => name), ['__Secure-innkeeper-device'])
 })

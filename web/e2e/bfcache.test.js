@@ -13,9 +13,14 @@ async function back({ page }) {
   return page.evaluate(() => shown.at(-1).status)
 }
 
+// unaware makes the browser one that does not know Clear-Site-Data, which empties the
+// back/forward cache.
+const unaware = (inn) => inn.faults({ path: '/auth/logout', end: 'no-clear' })
+
 describe('the Back button', { concurrency: 2 }, () => {
   test('D3.11: sign out on the next page, then Back: nothing of the person is left', async (t) => {
     const { inn, tab } = await checkIn(t)
+    await unaware(inn)
     assert.deepEqual(await tab.calls(1), { 200: 1 })
     await tab.open({ next: true })
     await tab.ready()
@@ -33,6 +38,7 @@ describe('the Back button', { concurrency: 2 }, () => {
 
   test('D3.11: sign out in another tab while the page is in the cache, then Back', async (t) => {
     const { inn, person, tab } = await checkIn(t)
+    await unaware(inn)
     const other = await person.tab()
     await other.ready()
     await tab.page.goto(person.url('/away'))
@@ -43,6 +49,19 @@ describe('the Back button', { concurrency: 2 }, () => {
     const since = (await inn.ledger()).since(before)
     assert.deepEqual(since.calls.map(({ bearer }) => bearer), [false])
     assert.equal(since.sum.requests, 0)
+  })
+
+  test('D3.11: a sign-out empties the cache of a browser that knows Clear-Site-Data: Back begins anew', async (t) => {
+    const { inn, person, tab } = await checkIn(t)
+    const other = await person.tab()
+    await other.ready()
+    await tab.page.goto(person.url('/away'))
+    await other.signOut()
+    const before = await inn.ledger()
+    await tab.page.goBack()
+    assert.equal((await tab.ready()).status, 'signed_out')
+    assert.equal(await tab.page.evaluate(() => shown.some(({ persisted }) => persisted)), false)
+    assert.equal((await inn.ledger()).since(before).sum.requests, 0)
   })
 
   test('D3.11: a refresh in another tab while the page is in the cache, then Back: the old token is not used', async (t) => {

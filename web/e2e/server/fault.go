@@ -25,7 +25,8 @@ type fault struct {
 	// End says how it ends. "" sends the answer; "reset-before" resets the connection
 	// and the desk never acts; "reset" does so after the act, before the first byte;
 	// "reset-in-headers" and "reset-after-headers" do so later; "answer" sends Status,
-	// Header and Body, and the desk never acts; "no-cookies" leaves out Set-Cookie.
+	// Header and Body, and the desk never acts; "no-cookies" leaves out Set-Cookie,
+	// "no-clear" leaves out Clear-Site-Data.
 	End    string            `json:"end"`
 	Status int               `json:"status"`
 	Header map[string]string `json:"header"`
@@ -159,6 +160,9 @@ func (f *fault) befall(w http.ResponseWriter, r *http.Request, act func() *httpt
 		cutShort(w, answer, "")
 	case "no-cookies":
 		answer.Header().Del("Set-Cookie")
+		send(w, answer)
+	case "no-clear":
+		answer.Header().Del("Clear-Site-Data")
 		send(w, answer)
 	default:
 		send(w, answer)
