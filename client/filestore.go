@@ -23,6 +23,7 @@ import (
 //	session.json.lock   locked during a refresh; never deleted, since whoever waits for
 //	                    a deleted file locks nothing
 //	session.json.keys/  the idempotency keys, a file each
+//	session.json.device the device token, which outlives the session
 //
 // Everything is written beside its place and moved there when it is on the disk, so
 // that a crash leaves the old or the new. On a network file system without locks
@@ -87,19 +88,24 @@ func (f *FileStore) Save(ctx context.Context, session *Session) error {
 	if err != nil {
 		return err
 	}
-	if err := f.prepare(filepath.Dir(f.path)); err != nil {
+	return f.replace(ctx, f.path, text)
+}
+
+// replace makes text the content of one of our files.
+func (f *FileStore) replace(ctx context.Context, path string, text []byte) error {
+	if err := f.prepare(filepath.Dir(path)); err != nil {
 		return err
 	}
 	temporary, err := f.write(append(text, '\n'))
 	if err != nil {
 		return err
 	}
-	if err := rename(ctx, temporary, f.path); err != nil {
+	if err := rename(ctx, temporary, path); err != nil {
 		_ = os.Remove(temporary) // what matters has failed already
 		return err
 	}
 	f.sweep()
-	return syncDirectory(filepath.Dir(f.path))
+	return syncDirectory(filepath.Dir(path))
 }
 
 // Delete implements [Store].
@@ -114,6 +120,34 @@ func (f *FileStore) Delete(context.Context) error {
 		return nil //nolint:nilerr // there never was anything
 	}
 	return syncDirectory(filepath.Dir(f.path))
+}
+
+// LoadDevice implements [DeviceStore].
+func (f *FileStore) LoadDevice(ctx context.Context) (Device, error) {
+	if err := f.checkPlace(); err != nil {
+		return Device{}, err
+	}
+	text, err := readFile(ctx, f.device())
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Device{}, nil
+	case err != nil:
+		return Device{}, err
+	}
+	device, err := DecodeDevice(text)
+	if err != nil {
+		return Device{}, fmt.Errorf("device file %s: %w", f.device(), err)
+	}
+	return device, nil
+}
+
+// SaveDevice implements [DeviceStore].
+func (f *FileStore) SaveDevice(ctx context.Context, device Device) error {
+	text, err := device.Encode()
+	if err != nil {
+		return err
+	}
+	return f.replace(ctx, f.device(), text)
 }
 
 // Key implements [Store]. A file that exists under its name is complete, and stays: a
@@ -180,6 +214,8 @@ func (f *FileStore) forgetKeys(prefix string, generation uint32) {
 }
 
 func (f *FileStore) keys() string { return f.path + ".keys" }
+
+func (f *FileStore) device() string { return f.path + ".device" }
 
 // keyPrefix begins the names of a session's keys. The ID comes from a server and is no
 // file name.

@@ -105,16 +105,21 @@ func TestFileStoreKeepsToItself(t *testing.T) {
 	unlock, err := store.Lock(t.Context())
 	check(t, err)
 	unlock()
+	check(t, store.SaveDevice(t.Context(), client.Device{}))
 	found := make(map[string]os.FileMode)
 	root := filepath.Dir(store.Path())
 	check(t, filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
 		info, _ := entry.Info()
 		name, _ := filepath.Rel(root, path)
-		found[strings.TrimRight(name, "0123456789abcdef-")] = info.Mode().Perm()
+		if strings.HasPrefix(name, "session.json.keys/") { // a hash and a number
+			name = strings.TrimRight(name, "0123456789abcdef-")
+		}
+		found[name] = info.Mode().Perm()
 		return err
 	}))
 	for name, want := range map[string]os.FileMode{
 		".": 0o700, "session.json": 0o600, "session.json.lock": 0o600, "session.json.keys": 0o700, "session.json.keys/": 0o600,
+		"session.json.device": 0o600,
 	} {
 		if got, ok := found[name]; !ok || got != want {
 			t.Errorf("%s: mode %o, want %o", name, got, want)

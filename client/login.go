@@ -22,8 +22,11 @@ type Credentials struct {
 // [*RefusedError] for what the server does not accept, and [ErrUnavailable]; the store
 // is as it was then.
 func (s *Source) Login(ctx context.Context, c Credentials) error {
+	var told notices
+	known := s.deviceToken(ctx, &told)
+	s.tell(told)
 	asked := s.clock()
-	answer, err := s.server.login(ctx, c)
+	answer, err := s.server.login(ctx, c, known)
 	if err != nil {
 		return refusedBy(err)
 	}
@@ -86,6 +89,7 @@ func (s *Source) takeOver(ctx context.Context, answer *tokensAnswer, asked readi
 	if err != nil {
 		return nil, errors.Join(err, s.server.logout(ctx, session.RefreshToken))
 	}
+	s.keepDevice(ctx, answer.DeviceToken, &told)
 	st := newState(session, asked)
 	if err := s.publish(epoch, session, st); err != nil {
 		return nil, err // somebody else signs in or out right now

@@ -85,6 +85,7 @@ type tokensAnswer struct {
 	} `json:"session"`
 	User         User   `json:"user"`
 	RefreshToken string `json:"refresh_token"`
+	DeviceToken  string `json:"device_token"`
 }
 
 // complete reports whether a 200 is from our server, and not the page of some hotel.
@@ -158,13 +159,16 @@ func (s *server) refresh(ctx context.Context, token Secret, key string, generati
 	return s.tokens(ctx, &s.http, "/auth/refresh", header, map[string]string{"refresh_token": token.Reveal()})
 }
 
-// login signs in.
-func (s *server) login(ctx context.Context, c Credentials) (*tokensAnswer, error) {
+// login signs in, on a device that the server knows if there is a token that says so.
+func (s *server) login(ctx context.Context, c Credentials, known Secret) (*tokensAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	body := map[string]string{"username": c.Username, "password": c.Password, "delivery": "body"}
 	if c.Device != "" {
 		body["device"] = c.Device
+	}
+	if !known.IsZero() {
+		body["device_token"] = known.Reveal()
 	}
 	return s.tokens(ctx, &s.http, "/auth/login", nil, body)
 }

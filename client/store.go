@@ -47,6 +47,7 @@ type MemoryStore struct {
 
 	mu      sync.Mutex
 	session *Session
+	device  Device
 	keys    map[keyName]string
 }
 
@@ -103,6 +104,21 @@ func (m *MemoryStore) Key(_ context.Context, sessionID string, generation uint32
 		}
 	}
 	return m.keys[name], nil
+}
+
+// LoadDevice implements [DeviceStore].
+func (m *MemoryStore) LoadDevice(context.Context) (Device, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.device, nil
+}
+
+// SaveDevice implements [DeviceStore].
+func (m *MemoryStore) SaveDevice(_ context.Context, device Device) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.device = device
+	return nil
 }
 
 // Lock implements [Store].

@@ -8,7 +8,7 @@
 //	})
 //	source, err := client.New(client.Config{Server: "https://auth.example.com", Store: store})
 //
-// The keychain holds the refresh token and what belongs to it, in one item. The access
+// The keychain holds the refresh token and what belongs to it, in one item, and the device token in another. The access
 // token stays in memory, so that every process refreshes for itself. Where there is no
 // keychain, or nobody unlocks it, there is an error, and nothing is written in clear
 // anywhere: use [client.FileStore] if that is what you want.
@@ -98,6 +98,33 @@ func (s *Store) Delete(ctx context.Context) error {
 	}
 	return s.FileStore.Delete(ctx)
 }
+
+// LoadDevice implements [client.DeviceStore].
+func (s *Store) LoadDevice(ctx context.Context) (client.Device, error) {
+	var text string
+	err := ask(ctx, func() (err error) {
+		text, err = keyring.Get(s.service, s.device())
+		return err
+	})
+	switch {
+	case errors.Is(err, keyring.ErrNotFound):
+		return client.Device{}, nil
+	case err != nil:
+		return client.Device{}, err
+	}
+	return client.DecodeDevice([]byte(text))
+}
+
+// SaveDevice implements [client.DeviceStore], in an item of its own.
+func (s *Store) SaveDevice(ctx context.Context, device client.Device) error {
+	text, err := device.Encode()
+	if err != nil {
+		return err
+	}
+	return ask(ctx, func() error { return keyring.Set(s.service, s.device(), string(text)) })
+}
+
+func (s *Store) device() string { return s.account + " (device)" }
 
 // ask asks the keychain and waits no longer than ctx lasts. A locked one may ask its
 // person for a password, and they may have gone for lunch.

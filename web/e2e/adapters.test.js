@@ -158,8 +158,17 @@ test('native: the refresh token is in the store and in no cookie', async () => {
   const seen = await page.evaluate(async (password) => {
     const [{ createClient }, { native }] = [await import('/auth/client.js'), await import('/auth/adapters/native.js')]
     let kept = null
-    const store = { load: async () => kept, save: async (next) => { kept = next }, clear: async () => { kept = null } }
-    const make = () => createClient({ url: location.origin, ...native(store) })
+    let device = null
+    const sent = []
+    const store = {
+      load: async () => kept, save: async (next) => { kept = next }, clear: async () => { kept = null },
+      loadDevice: async () => device, saveDevice: async (token) => { device = token },
+    }
+    const send = (input, init) => {
+      if (String(input).endsWith('/auth/login')) sent.push(JSON.parse(init.body).device_token ?? null)
+      return fetch(input, init)
+    }
+    const make = () => createClient({ url: location.origin, ...native(store, send) })
     client.close()
     let shell = make()
     const first = await shell.signIn({ username: 'ada', password })
@@ -171,9 +180,13 @@ test('native: the refresh token is in the store and in no cookie', async () => {
     const again = await shell.ready()
     const me = await (await shell.fetch('/auth/me')).json()
     await shell.signOut()
-    return { status: first.status, rotated, again: again.status, sameSession: again.session.id === first.session.id, me: me.user.username, cookie: document.cookie, kept }
+    const over = kept
+    const known = device
+    await shell.signIn({ username: 'ada', password })
+    await shell.signOut()
+    return { device: known?.slice(0, 4), sent: sent.map((token) => token === known ? 'known' : token), status: first.status, rotated, again: again.status, sameSession: again.session.id === first.session.id, me: me.user.username, cookie: document.cookie, kept: over }
   }, password)
-  assert.deepEqual(seen, { status: 'signed_in', rotated: true, again: 'signed_in', sameSession: true, me: 'ada', cookie: '', kept: null })
+  assert.deepEqual(seen, { device: 'ikd_', sent: [null, 'known'], status: 'signed_in', rotated: true, again: 'signed_in', sameSession: true, me: 'ada', cookie: '', kept: null })
   assert.deepEqual(await context.cookies(), cookies, 'no cookie has come, none has changed')
   assert.deepEqual(cookies.map(({ name }) => name), ['__Secure-innkeeper-device'])
 })

@@ -1,14 +1,14 @@
 // Away from the network, asleep, frozen.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { expire, stage } from './stage.js'
+import { askLonger, expire, stage } from './stage.js'
 
 const { checkIn } = stage()
 
 describe('away', { concurrency: 3 }, () => {
   // The minutes are on the clocks of pages and server; nothing waits for real ones.
   test('D3.9: five tabs offline for longer than a token lives wake up: one refresh', async (t) => {
-    const { inn, person, tab } = await checkIn(t, { clock: true })
+    const { inn, person, tab } = await checkIn(t, { clock: true, script: askLonger })
     const tabs = [tab, ...await person.tabs(4)]
     await Promise.all(tabs.map((one) => one.ready()))
     await person.pass(11_000) // no younger token is renewed before the API has refused it
@@ -30,7 +30,7 @@ describe('away', { concurrency: 3 }, () => {
   })
 
   test('D3.9: five tabs that did not notice the time go by are one refresh as well', async (t) => {
-    const { inn, person, tab } = await checkIn(t)
+    const { inn, person, tab } = await checkIn(t, { script: askLonger })
     const tabs = [tab, ...await person.tabs(4)]
     await Promise.all(tabs.map((one) => one.ready()))
     await person.context.setOffline(true)

@@ -14,6 +14,9 @@ import { parse } from '../client/jar.js';
  * @property {() => Promise<Stored | null>} load
  * @property {(stored: Stored) => Promise<void>} save Resolves once it is on the disk.
  * @property {() => Promise<void>} clear
+ * @property {() => Promise<string | null>} [loadDevice] With both of these the server knows the device again at the next
+ *     sign-in, and does not hold it up for what strangers guess elsewhere. `clear` leaves this token where it is.
+ * @property {(deviceToken: string) => Promise<void>} [saveDevice]
  */
 
 /**
@@ -53,8 +56,11 @@ export function native(store, send = globalThis.fetch) {
       const path = /\/auth\/(login|signup|refresh|logout|password)$/.exec(String(input))?.[1];
       if (!path || typeof init?.body !== 'string') return send(input, init);
       const secret = path === 'refresh' || path === 'logout' ? { refresh_token: stored?.refreshToken } : { delivery: 'body' };
-      const response = await send(input, { ...init, credentials: 'omit', body: JSON.stringify({ ...JSON.parse(init.body), ...secret }) });
+      const known = path === 'login' && await store.loadDevice?.().catch(() => null);
+      const device = known ? { device_token: known } : {};
+      const response = await send(input, { ...init, credentials: 'omit', body: JSON.stringify({ ...JSON.parse(init.body), ...secret, ...device }) });
       const body = await response.clone().json().catch(() => null);
+      if (body?.device_token) await store.saveDevice?.(body.device_token).catch(() => {});
       if (body?.refresh_token) offered = { refreshToken: body.refresh_token, session: body.session.id, generation: body.session.generation };
       return response;
     },
