@@ -39,21 +39,31 @@ build: ## build the static binary bin/innkeeper
 reproducible: ## build it twice, from scratch and in two places, and compare the bytes
 	scripts/reproducible
 
+# The race detector has both cores to itself. Of the others the browser tests take
+# longest, and like most of them they mostly wait.
 .PHONY: test
 test: ## run every test: Go with -race, clients, browser, examples
 	$(MAKE) test-deps
-	$(MAKE) test-go
-	$(MAKE) --jobs 3 --output-sync=target test-modules test-clients test-examples # which mostly wait
-	$(MAKE) test-web
+	$(MAKE) test-race
+	$(MAKE) --jobs 2 --output-sync=target test-web test-bulk test-processes test-modules test-clients test-examples
 
 .PHONY: test-deps
 test-deps:
 	scripts/install-test-deps
 
 .PHONY: test-go
-test-go: ## run the Go tests only
+test-go: test-race test-bulk test-processes ## run the Go tests only
+
+.PHONY: test-race
+test-race:
 	CGO_ENABLED=1 go test -race -p 3 -timeout $(TESTTIME) -skip '$(UNRACED)' $$(go list ./... | grep -vE '$(PROCESSES)')
+
+.PHONY: test-bulk
+test-bulk:
 	go test -run '$(UNRACED)' . ./keyring ./password ./store/...
+
+.PHONY: test-processes
+test-processes:
 	go test -timeout $(TESTTIME) -parallel 4 $$(go list ./... | grep -E '$(PROCESSES)')
 
 .PHONY: race
