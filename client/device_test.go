@@ -71,7 +71,7 @@ func TestDeviceOfAnotherServer(t *testing.T) {
 // forgetful cannot remember devices.
 type forgetful struct{ *client.MemoryStore }
 
-var errForgetful = errors.New("I forgot")
+var errForgetful = errors.New("not today")
 
 func (forgetful) LoadDevice(context.Context) (client.Device, error) {
 	return client.Device{}, errForgetful
