@@ -19,6 +19,9 @@ export CHROMIUM
 UNRACED   = TestDeliveryIsTriedForADay|TestStrangersCannotFillTheLog|TestForeignVectors|TestKeysAgainstVerifiers|TestBoundOfATheft|TestDecisionTableIsExhaustive|TestLogoutEverywhereOfManySessions|TestRefreshesDoNotGrowTheStore|TestLogoutEverywhereIsOneWrite
 PROCESSES = /(cmd/innkeeper|internal/(siege|soak))$$
 
+# `make lint` vets; and nobody debugs these binaries, which link faster without tables.
+GOTEST = go test -vet=off -ldflags='-s -w' -timeout $(TESTTIME)
+
 VERSION = $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LINTER  = go tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
 
@@ -39,13 +42,15 @@ build: ## build the static binary bin/innkeeper
 reproducible: ## build it twice, from scratch and in two places, and compare the bytes
 	scripts/reproducible
 
-# The race detector has both cores to itself. Of the others the browser tests take
-# longest, and like most of them they mostly wait.
+# Those beside each other mostly wait. The race detector, the processes and the browsers
+# leave no core to anybody else.
 .PHONY: test
 test: ## run every test: Go with -race, clients, browser, examples
 	$(MAKE) test-deps
 	$(MAKE) test-race
-	$(MAKE) --jobs 2 --output-sync=target test-web test-bulk test-processes test-modules test-clients test-examples
+	$(MAKE) test-processes
+	$(MAKE) --jobs 3 --output-sync=target test-bulk test-modules test-clients test-examples
+	$(MAKE) test-web
 
 .PHONY: test-deps
 test-deps:
@@ -56,15 +61,15 @@ test-go: test-race test-bulk test-processes ## run the Go tests only
 
 .PHONY: test-race
 test-race:
-	CGO_ENABLED=1 go test -race -p 3 -timeout $(TESTTIME) -skip '$(UNRACED)' $$(go list ./... | grep -vE '$(PROCESSES)')
+	CGO_ENABLED=1 $(GOTEST) -race -p 3 -skip '$(UNRACED)' $$(go list ./... | grep -vE '$(PROCESSES)')
 
 .PHONY: test-bulk
 test-bulk:
-	go test -run '$(UNRACED)' . ./keyring ./password ./store/...
+	$(GOTEST) -run '$(UNRACED)' . ./keyring ./password ./store/...
 
 .PHONY: test-processes
 test-processes:
-	go test -timeout $(TESTTIME) -parallel 4 $$(go list ./... | grep -E '$(PROCESSES)')
+	$(GOTEST) -parallel 4 $$(go list ./... | grep -E '$(PROCESSES)')
 
 .PHONY: race
 race: ## run all of them with the race detector
@@ -72,7 +77,7 @@ race: ## run all of them with the race detector
 
 .PHONY: test-modules
 test-modules: ## run the Go tests of the modules of their own only
-	for module in $(MODULES); do (cd $$module; CGO_ENABLED=1 go test -race -timeout $(TESTTIME) ./...); done
+	for module in $(MODULES); do (cd $$module; CGO_ENABLED=1 $(GOTEST) -race ./...); done
 
 .PHONY: test-clients
 test-clients: ## check the packages for npm: judgment, React, types, packaging, size
@@ -96,7 +101,7 @@ fuzz: ## send the API 200,000 requests, and fuzz each target for FUZZTIME, by de
 .PHONY: lint
 lint: ## check format, vet, linters and go.mod
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt'ed:"; echo "$$unformatted"; exit 1; fi
-	for module in . $(MODULES); do (cd $$module; go vet ./...; go mod tidy -diff; $(LINTER) run ./...); done
+	for module in . $(MODULES); do (cd $$module; go mod tidy -diff; $(LINTER) run ./...); done
 
 .PHONY: bench
 bench: test-deps ## measure a refresh on each store, beside the least that it could cost

@@ -6,6 +6,6 @@ export async function until(what, holds, { within = 20_000 } = {}) {
     const value = await holds()
     if (value) return value
     if (Date.now() > end) throw new Error(`waited in vain for ${what}`)
-    await sleep(15)
+    await sleep(40)
   }
 }
