@@ -24,6 +24,7 @@ func TestCheck(t *testing.T) {
 		s.page(0, time.Second)
 		signedIn := time.Now()
 		grant := s.login("ada")
+		synctest.Wait() // for what looks at the keys once in a while
 		s.tap.forget()
 
 		checked, err := s.Check(ctx, grant.AccessToken)

@@ -33,11 +33,7 @@ func open(ctx context.Context, users []map[string]any, flags ...string) (_ *serv
 	if err != nil {
 		return nil, err
 	}
-	s := &server{dir: dir, binary: filepath.Join(dir, "innkeeper"), client: &http.Client{
-		Timeout: time.Minute,
-		// As many connections as there are attackers: none waits for another's.
-		Transport: &http.Transport{MaxIdleConnsPerHost: 2048, MaxIdleConns: 2048},
-	}}
+	s := &server{dir: dir, binary: filepath.Join(dir, "innkeeper"), client: newClient()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -51,6 +47,12 @@ func open(ctx context.Context, users []map[string]any, flags ...string) (_ *serv
 		return nil, err
 	}
 	return s, s.start(ctx, flags)
+}
+
+// newClient returns one with as many connections as there are attackers: none waits for
+// another's.
+func newClient() *http.Client {
+	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 2048, MaxIdleConns: 2048}}
 }
 
 func (s *server) imports(ctx context.Context, users []map[string]any) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +9,11 @@ import (
 
 // The tests are short runs that assert what no clock decides: what gets through, and that
 // no owner is kept out. What is measured is for `go run`.
+
+func TestMain(m *testing.M) {
+	attackIfAsked()
+	os.Exit(m.Run())
+}
 
 func TestStuffing(t *testing.T) {
 	t.Parallel()
@@ -40,7 +46,7 @@ func TestStorm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.statuses[401].Load() == 0 || s.refreshes[1].count() == 0 || s.patience.count() == 0 {
+	if s.told[401] == 0 || s.refreshes[1].count() == 0 || s.patience.count() == 0 {
 		t.Error("somebody was not there")
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
@@ -30,9 +29,7 @@ const (
 	loginEvery = 2 * time.Second
 )
 
-// storm lets attackers sign in at the same moment, and again about a second after each
-// answer, each time from another address, so that nothing but the work itself slows them
-// down.
+// storm lets attackers come, and go, while guests stay and owners come home.
 type storm struct {
 	out       io.Writer
 	attackers int
@@ -40,10 +37,10 @@ type storm struct {
 	phase     time.Duration
 
 	server    *server
-	statuses  [600]atomic.Int64 // of what the attackers were told
-	denied    atomic.Int64      // owners who were told to wait because of the tries of others
-	patience  latencies         // of owners, from the first try until they were in
-	refreshes [2]latencies      // in quiet, and in storm
+	told      told         // to the attackers; written by one goroutine at a time
+	denied    atomic.Int64 // owners who were told to wait because of the tries of others
+	patience  latencies    // of owners, from the first try until they were in
+	refreshes [2]latencies // in quiet, and in storm
 	failed    atomic.Pointer[error]
 }
 
@@ -76,6 +73,7 @@ func (l *latencies) count() int {
 }
 
 func (s *storm) run(ctx context.Context) (err error) {
+	s.told = told{}
 	users, err := people(ctx, "owner", owners)
 	if err != nil {
 		return err
@@ -130,15 +128,24 @@ func (s *storm) pass(ctx context.Context, stormy bool, guests []*load.Session, d
 	into := &s.refreshes[0]
 	if stormy {
 		into = &s.refreshes[1]
-		for n := range s.attackers {
-			all.Go(func() { s.attack(ctx, n) })
-		}
+		all.Go(func() { s.beset(context.WithoutCancel(ctx)) })
 		for n, device := range devices {
 			all.Go(func() { s.comeHome(ctx, n+1, device) })
 		}
 	}
 	for n, guest := range guests {
 		all.Go(func() { s.stay(ctx, n, guest, into) })
+	}
+}
+
+// beset lets the attackers come for one phase.
+func (s *storm) beset(ctx context.Context) {
+	got, err := attackers{URL: s.server.url, Count: s.attackers, For: s.phase}.run(ctx)
+	if err != nil {
+		s.failed.Store(&err)
+	}
+	for status, n := range got {
+		s.told[status] += n
 	}
 }
 
@@ -154,22 +161,6 @@ func (s *storm) stay(ctx context.Context, n int, guest *load.Session, into *late
 		}
 		into.add(time.Since(began))
 		rest(ctx, refreshEvery-time.Since(began))
-	}
-}
-
-// attack guesses at owners half of the time, and else at names that nobody has: those
-// are never tried twice, so that each is a password to be hashed.
-func (s *storm) attack(ctx context.Context, n int) {
-	for i := n; ctx.Err() == nil; i++ {
-		name := fmt.Sprintf("owner-%d", i%owners+1)
-		if i/owners%2 == 1 {
-			name = fmt.Sprintf("nobody-%d-%d", n, time.Now().UnixNano())
-		}
-		a, err := s.server.login(ctx, somewhere(), name, wrong, "")
-		if err == nil {
-			s.statuses[a.status].Add(1)
-		}
-		rest(ctx, time.Second/2+rand.N(time.Second)) //nolint:gosec // spreads them, and guards nothing
 	}
 }
 
@@ -212,14 +203,10 @@ func rest(ctx context.Context, d time.Duration) {
 
 func (s *storm) verdict(quiet, stormy int) error {
 	fmt.Fprintf(s.out, "%d attackers begin at the same moment and try again after a second, each time from another address: ", s.attackers)
-	for status := range s.statuses {
-		if n := s.statuses[status].Load(); n > 0 {
-			fmt.Fprintf(s.out, "%d × %d  ", n, status)
-		}
-	}
+	fmt.Fprintln(s.out, s.told)
 	calm, storm := &s.refreshes[0], &s.refreshes[1]
 	factor := float64(storm.quantile(.99)) / float64(calm.quantile(.99))
-	fmt.Fprintf(s.out, "\nmemory of the server: %d MiB before, at most %d MiB in the storm\n", quiet, stormy)
+	fmt.Fprintf(s.out, "memory of the server: %d MiB before, at most %d MiB in the storm\n", quiet, stormy)
 	fmt.Fprintf(s.out, "refreshes: quiet p50 %s p99 %s (%d), storm p50 %s p99 %s (%d): factor %.2f\n",
 		short(calm.quantile(.5)), short(calm.quantile(.99)), calm.count(),
 		short(storm.quantile(.5)), short(storm.quantile(.99)), storm.count(), factor)

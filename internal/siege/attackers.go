@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// attackers sign in at the same moment, and again about a second after each answer, each
+// time from another address, so that nothing but the work itself slows them down.
+//
+// They are a process of their own, to which the machine gives what nobody else wants:
+// those of the real world are elsewhere, and take no core from the server.
+type attackers struct {
+	URL   string        `json:"url"`
+	Count int           `json:"count"`
+	For   time.Duration `json:"for"` // nanoseconds
+}
+
+// attackVariable holds the attackers that a process of this program is to be.
+const attackVariable = "INNKEEPER_SIEGE_ATTACKERS"
+
+// told is how often the attackers were told what, by status.
+type told map[int]int64
+
+// run starts the process and waits until it has attacked for as long as it should.
+func (a attackers) run(ctx context.Context) (told, error) {
+	plan, err := json.Marshal(a)
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	var printed bytes.Buffer
+	cmd := exec.CommandContext(ctx, "nice", "-n", "19", self) //nolint:gosec // G204: this program
+	cmd.Env = append(os.Environ(), attackVariable+"="+string(plan))
+	cmd.Stdout, cmd.Stderr = &printed, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("attackers: %w", err)
+	}
+	var t told
+	return t, json.Unmarshal(printed.Bytes(), &t)
+}
+
+// attackIfAsked is all that a process does that [attackers.run] has started.
+func attackIfAsked() {
+	plan, asked := os.LookupEnv(attackVariable)
+	if !asked {
+		return
+	}
+	var a attackers
+	err := json.Unmarshal([]byte(plan), &a)
+	if err == nil {
+		err = json.NewEncoder(os.Stdout).Encode(a.attack())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "siege:", err)
+		os.Exit(1) //nolint:forbidigo // this is a program
+	}
+	os.Exit(0) //nolint:forbidigo // this is a program
+}
+
+func (a attackers) attack() told {
+	ctx, cancel := context.WithTimeout(context.Background(), a.For)
+	defer cancel()
+	s := &server{url: a.URL, client: newClient()}
+	var statuses [600]atomic.Int64
+	var all sync.WaitGroup
+	for n := range a.Count {
+		all.Go(func() { s.attack(ctx, n, &statuses) })
+	}
+	all.Wait()
+	t := told{}
+	for status := range statuses {
+		if n := statuses[status].Load(); n > 0 {
+			t[status] = n
+		}
+	}
+	return t
+}
+
+// attack guesses at owners half of the time, and else at names that nobody has: those
+// are never tried twice, so that each is a password to be hashed.
+func (s *server) attack(ctx context.Context, n int, statuses *[600]atomic.Int64) {
+	for i := n; ctx.Err() == nil; i++ {
+		name := fmt.Sprintf("owner-%d", i%owners+1)
+		if i/owners%2 == 1 {
+			name = fmt.Sprintf("nobody-%d-%d", n, time.Now().UnixNano())
+		}
+		a, err := s.login(ctx, somewhere(), name, wrong, "")
+		if err == nil {
+			statuses[a.status].Add(1)
+		}
+		rest(ctx, time.Second/2+rand.N(time.Second)) //nolint:gosec // spreads them, and guards nothing
+	}
+}
+
+// String implements [fmt.Stringer].
+func (t told) String() string {
+	var parts []string
+	for status := range 600 {
+		if n := t[status]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d × %d", n, status))
+		}
+	}
+	return strings.Join(parts, "  ")
+}
