@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { spawnBrowser } from './browser.js'
 import { Person } from './person.js'
-import { expire, stage } from './stage.js'
+import { askLonger, expire, stage } from './stage.js'
 import { until } from './until.js'
 
 const { arrive, checkIn } = stage()
@@ -89,7 +89,7 @@ async function live(t, script, requests, forgetful) {
 
 describe('an IndexedDB that is slow', () => {
   test('D3.18: a key that another tab has stored is waited for, and no other one is made up', async (t) => {
-    const { inn, person, tab } = await checkIn(t)
+    const { inn, person, tab } = await checkIn(t, { script: askLonger })
     const [slow, busy] = await person.tabs(2)
     await Promise.all([slow, busy].map((one) => one.ready()))
     await expire(inn)
