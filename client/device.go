@@ -12,7 +12,7 @@ import (
 // DeviceStore is what a [Store] may be besides: it remembers that somebody has signed in
 // here before. With that the next sign-in is not held up by whoever guesses the password
 // elsewhere. Without it every sign-in is a stranger's. [FileStore] and [MemoryStore] are
-// such stores.
+// such stores, and so is that of the nested module keychain.
 //
 // An error means that the store is unavailable. It keeps nobody from signing in.
 type DeviceStore interface {
