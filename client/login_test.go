@@ -187,10 +187,7 @@ func TestLogoutDuringRefresh(t *testing.T) {
 	eventually(t, "the logout has begun", func() bool { return client.Epoch(source) == 2 })
 	close(proceed)
 	check(t, <-leaving)
-	// If the logout is over before it looks again, nobody remembers why there is none.
-	if err := <-waiting; !errors.Is(err, client.ErrSignedOut) {
-		t.Errorf("who waits is told %v", err)
-	}
+	wantSignedOut(t, <-waiting, "no_session", "logout")
 	if i.alive(t) {
 		t.Error("the session lives on")
 	}

@@ -174,6 +174,7 @@ var errRefusedAgain = &UnavailableError{Err: errors.New("the access token before
 
 // await waits for a token that is not the one to avoid.
 func (s *Source) await(ctx context.Context, r request) (Token, error) {
+	overtaken := false
 	for {
 		f := s.join(ctx, r)
 		select {
@@ -181,9 +182,13 @@ func (s *Source) await(ctx context.Context, r request) (Token, error) {
 		case <-ctx.Done():
 			return Token{}, fmt.Errorf("wait for an access token: %w", context.Cause(ctx))
 		}
-		switch {
+		switch out := new(SignedOutError); {
 		case errors.Is(f.err, errOvertaken): // somebody has signed in or out meanwhile
+			overtaken = true
 		case f.err == nil && f.token.same(r.avoid): // it was under way for somebody else
+		case overtaken && errors.As(f.err, &out) && *out == SignedOutError{Code: codeNoSession}:
+			// The store has forgotten why there is none. We have seen it.
+			return Token{}, left().signedOut
 		default:
 			return f.token, f.err
 		}
