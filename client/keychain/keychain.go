@@ -8,10 +8,11 @@
 //	})
 //	source, err := client.New(client.Config{Server: "https://auth.example.com", Store: store})
 //
-// The keychain holds the refresh token and what belongs to it, in one item, and the device token in another. The access
-// token stays in memory, so that every process refreshes for itself. Where there is no
-// keychain, or nobody unlocks it, there is an error, and nothing is written in clear
-// anywhere: use [client.FileStore] if that is what you want.
+// The keychain holds the refresh token and what belongs to it, in one item, and the
+// device token in another. The access token stays in memory, so that every process
+// refreshes for itself. Where there is no keychain, or nobody unlocks it, there is an
+// error, and nothing is written in clear anywhere: use [client.FileStore] if that is what
+// you want.
 package keychain
 
 import (

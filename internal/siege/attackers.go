@@ -49,7 +49,8 @@ func (a attackers) run(ctx context.Context) (told, error) {
 		return nil, fmt.Errorf("attackers: %w", err)
 	}
 	var t told
-	return t, json.Unmarshal(printed.Bytes(), &t)
+	err = json.Unmarshal(printed.Bytes(), &t)
+	return t, err
 }
 
 // attackIfAsked is all that a process does that [attackers.run] has started.

@@ -193,7 +193,8 @@ func (s *server) enter(ctx context.Context, from, name, password string) (tokens
 	if a.status != http.StatusOK && a.status != http.StatusCreated {
 		return t, fmt.Errorf("sign in %s: %d %s", name, a.status, a.body)
 	}
-	return t, json.Unmarshal(a.body, &t)
+	err = json.Unmarshal(a.body, &t)
+	return t, err
 }
 
 // memory returns the most that the server has had resident since the last call of
