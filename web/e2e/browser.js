@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { chromium } from 'playwright-core'
+import { shared } from './shared.js'
 import { until } from './until.js'
 
 const executablePath = process.env.CHROMIUM || '/usr/bin/chromium'
@@ -11,6 +12,17 @@ const quiet = [
   '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync',
 ]
+// The address bar and its suggestions are a page of their own in each window, at more
+// cost than all that is tested here; no page sees it.
+const noSuggestions = ['WebUIOmniboxPopup', 'WebUIOmniboxAimPopup', 'WebUIOmniboxFullPopup']
+// The last --disable-features wins, so what Playwright has in its own stands here again.
+const disabledByPlaywright = [
+  'AvoidUnnecessaryBeforeUnloadCheckSync', 'DestroyProfileOnBrowserClose', 'HttpsUpgrades',
+  'HttpsFirstBalancedModeAutoEnable', 'LensOverlay', 'MediaRouter', 'PaintHolding',
+  'ThirdPartyStoragePartitioning', 'AvoidCorsURLLoaderRestartOnRedirect', 'OptimizationHints',
+  'NetworkTimeServiceQuerying', 'AimEnabled', 'PreconnectToSearch',
+]
+const without = (...features) => `--disable-features=${features.flat()}`
 const trust = (spki) => spki ? [`--ignore-certificate-errors-spki-list=${spki}`] : []
 
 // What Playwright switches off and every user has: the back/forward cache, and timers
@@ -20,14 +32,20 @@ const asPeopleHaveIt = [
   '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows',
 ]
 
-// launch starts a browser. It trusts the test authority with the hash `spki`.
-export const launch = ({ spki } = {}) => chromium.launch({
+const options = ({ spki } = {}) => ({
   executablePath,
   headless: true,
   chromiumSandbox: process.getuid?.() !== 0, // Chromium refuses its sandbox to root
   ignoreDefaultArgs: asPeopleHaveIt,
-  args: [...quiet, ...trust(spki)],
+  args: [...quiet, without(disabledByPlaywright, noSuggestions), ...trust(spki)],
 })
+
+// launch starts a browser, or connects to the one that run.js has started. It trusts the
+// test authority with the hash `spki`.
+export const launch = (how) => shared ? chromium.connect(shared.browser) : chromium.launch(options(how))
+
+// launchServer starts a browser that several processes connect to.
+export const launchServer = (how) => chromium.launchServer(options(how))
 
 // spawnBrowser starts a browser by hand over a folder of its own, so that it can be
 // killed as a crash or a power cut would, and started again over the same folder. It
@@ -37,7 +55,7 @@ export async function spawnBrowser(t, folder) {
   await rm(port, { force: true }) // of the one before
   const child = spawn(executablePath, [
     '--headless', '--remote-debugging-port=0', `--user-data-dir=${folder}`, '--password-store=basic',
-    ...process.getuid?.() === 0 ? ['--no-sandbox'] : [], ...quiet, 'about:blank',
+    ...process.getuid?.() === 0 ? ['--no-sandbox'] : [], ...quiet, without(noSuggestions), 'about:blank',
   ], { stdio: 'ignore', detached: true })
   const ended = new Promise((resolve) => child.once('exit', resolve))
   // kill ends all of its processes at once, and none gets to write anything.

@@ -1,7 +1,7 @@
 // One tab: many calls and one refresh.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { expire, stage } from './stage.js'
+import { askLonger, expire, stage } from './stage.js'
 
 const { arrive, checkIn } = stage()
 
@@ -123,7 +123,7 @@ describe('one tab', { concurrency: 2 }, () => {
   })
 
   test('on another host the client learns from the server which generation its jar holds', async (t) => {
-    const { inn, person, tab } = await checkIn(t, { plan: { secure: true } })
+    const { inn, person, tab } = await checkIn(t, { plan: { secure: true }, script: askLonger })
     // The hint cookie belongs to the host of Innkeeper: scripts of the app cannot read it.
     assert.equal(await tab.run(() => document.cookie), '')
     await expire(inn)

@@ -3,6 +3,7 @@ import { spawn, execFileSync } from 'node:child_process'
 import { join, dirname, basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Ledger } from './ledger.js'
+import { shared } from './shared.js'
 import { until } from './until.js'
 
 const here = dirname(fileURLToPath(import.meta.url))
@@ -32,13 +33,17 @@ async function run(command, args = []) {
   return { line, stop }
 }
 
-// startServer starts the test server, which opens inns on demand. `spki` is what a
-// browser needs to trust their https.
+// startServer starts the test server, which opens inns on demand, or finds the one that
+// run.js has started. `spki` is what a browser needs to trust their https.
 export async function startServer() {
-  const { line, stop } = await run('./web/e2e/server')
-  const { control, spki } = JSON.parse(line)
+  const { control, spki, stop } = shared ? { ...shared, stop() {} } : await build()
   const open = async (plan = {}) => new Inn(control, await ask(`${control}/inns`, 'POST', plan))
-  return { spki, open, stop }
+  return { control, spki, open, stop }
+}
+
+async function build() {
+  const { line, stop } = await run('./web/e2e/server')
+  return { ...JSON.parse(line), stop }
 }
 
 // Inn is one Innkeeper with its app, its API and its switches. README.md says what
