@@ -65,10 +65,14 @@ func (i *inn) exhaust(name string) {
 }
 
 // W3, W4: five free tries, whether or not there is such a user, and then nothing is
-// looked at until the time is over: not even the right password.
+// looked at until the time is over: not even the right password. E3: nor who has the
+// name, which the time that it takes would tell, also to those with a device of their own.
 func TestGuessesRunOut(t *testing.T) {
 	i := openInn(t)
 	i.addUser("ada")
+	i.addUser("eve")
+	own, err := i.guess(guess{name: "eve", password: rightPassword})
+	i.must(err)
 	for _, name := range []string{"ada", "nobody"} {
 		i.exhaust(name)
 		i.tap.forget()
@@ -76,14 +80,17 @@ func TestGuessesRunOut(t *testing.T) {
 			_, err := i.guess(guess{name: strings.ToUpper(name), password: plain}) // another spelling of it
 			i.wantWait(err, time.Second)
 		}
-		calls := i.tap.forget()
-		delete(calls, "UserByUsername")
-		if !maps.Equal(calls, map[string]int{"Attempts": 4}) { // of the network and of the account, twice
+		if calls := i.tap.forget(); !maps.Equal(calls, map[string]int{"Attempts": 4}) { // of the network and of the account, twice
 			t.Errorf("%s: to be refused, the store was asked %v", name, calls)
+		}
+		_, err := i.guess(guess{name: name, password: wrongPassword, devices: []string{own.Device.Reveal()}})
+		i.wantWait(err, time.Second)
+		if calls := i.tap.forget(); !maps.Equal(calls, map[string]int{"User": 1, "Attempts": 2}) { // eve's
+			t.Errorf("%s: to be refused on another's device, the store was asked %v", name, calls)
 		}
 	}
 	i.clock.advance(time.Second - time.Microsecond)
-	_, err := i.guess(guess{name: "ada", password: rightPassword})
+	_, err = i.guess(guess{name: "ada", password: rightPassword})
 	i.wantWait(err, time.Microsecond)
 	i.clock.advance(time.Microsecond)
 	_, err = i.guess(guess{name: "ada", password: wrongPassword})

@@ -35,6 +35,7 @@ type Authority struct {
 	feed     feed
 	failures loginFailures
 	refusals loginFailures
+	refused  chan refusedSignIn // not counted yet
 	limits   SignInLimits
 	courier  WebhookSender // nil: somebody else delivers
 
@@ -96,6 +97,7 @@ func Open(ctx context.Context, cfg Config) (*Authority, error) {
 		signup:   cfg.SignupOpen,
 		observer: cfg.Observe,
 		courier:  cfg.Webhooks,
+		refused:  make(chan refusedSignIn, maxRefusedUnknown),
 	}
 	a.feed.init()
 	if err := a.fillIn(&cfg); err != nil {

@@ -1,10 +1,12 @@
 package innkeeper
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -79,20 +81,36 @@ func (t DeviceToken) LogValue() slog.Value { return slog.StringValue(redactedDev
 // MarshalText implements [encoding.TextMarshaler], and with it JSON.
 func (t DeviceToken) MarshalText() ([]byte, error) { return []byte(redactedDeviceToken), nil }
 
-// knownDevice returns the token among those presented that is good for a user, nil if
-// there is none: forged ones, expired ones and those of other users are as good as none,
-// and nobody is told the difference. Nobody has a token for a user that does not exist.
-func (a *Authority) knownDevice(user *User, presented []string, now time.Time) *DeviceToken {
-	if user == nil {
-		return nil
+// knownDevice returns the token among those presented that is good for whoever has a
+// name, nil if there is none: forged ones, expired ones and those of other users are as
+// good as none, and nobody is told the difference. Nobody has a token for a user that
+// does not exist.
+//
+// It reads the users of the tokens, and not the one of the name: who has an account of
+// their own, and with it a token, must not see by time which other names exist.
+func (a *Authority) knownDevice(ctx context.Context, username string, presented []string) (*DeviceToken, error) {
+	canonical, err := canonicalUsername(username)
+	if err != nil {
+		return nil, nil // nobody's name
 	}
+	now := a.now()
+	looked := make(map[UserID]bool)
 	for _, text := range presented {
 		token, ok := parseDeviceToken(a.roots, text)
-		if ok && token.user == user.ID && now.Unix() < token.expires {
-			return &token
+		if !ok || now.Unix() >= token.expires || looked[token.user] {
+			continue
+		}
+		looked[token.user] = true
+		user, err := a.User(ctx, token.user)
+		switch {
+		case errors.Is(err, ErrNotFound):
+		case err != nil:
+			return nil, err
+		case user.Username == canonical:
+			return &token, nil
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // device returns the token that a sign-in leaves behind: a new one, or the known one

@@ -73,6 +73,13 @@ func (l *loginFailures) count(event Event) {
 	l.add(failureKey{event.UserID, network(event.Client.Addr)}, failure{event: event, until: event.At, times: 1})
 }
 
+// countNameless takes note of one without saying whose it was.
+func (l *loginFailures) countNameless(event Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fold(failure{event: event, until: event.At, times: 1})
+}
+
 func (l *loginFailures) add(key failureKey, f failure) {
 	known, ok := l.counted[key]
 	switch {
@@ -139,13 +146,41 @@ func (f *failure) told(detail map[string]string) Event {
 	return event
 }
 
-// runFailures writes failed sign-ins down, once in a window, until ctx ends, and then
-// once more.
+// refusedSignIn is one that was refused unseen: it is not known yet whose name it was.
+type refusedSignIn struct {
+	username string
+	event    Event
+}
+
+// maxRefusedUnknown is how many of them wait to be known. Further ones are counted
+// without names.
+const maxRefusedUnknown = 64
+
+// runFailures finds out whose sign-ins were refused, and writes failed ones down, once in
+// a window, until ctx ends, and then once more.
 func (a *Authority) runFailures(ctx context.Context) {
-	for rest(ctx, failureWindow) == nil {
-		a.flushFailures(ctx)
+	window := time.NewTicker(failureWindow)
+	defer window.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			a.flushFailures(ctx)
+			return
+		case refused := <-a.refused:
+			a.recognize(context.WithoutCancel(ctx), refused)
+		case <-window.C:
+			a.flushFailures(ctx)
+		}
 	}
-	a.flushFailures(ctx)
+}
+
+// recognize counts a refusal as that of the user whose name it was, if it was anybody's
+// and the store answers.
+func (a *Authority) recognize(ctx context.Context, refused refusedSignIn) {
+	if user, err := a.UserByUsername(ctx, refused.username); err == nil {
+		refused.event.UserID = user.ID
+	}
+	a.refusals.count(refused.event)
 }
 
 // flushFailures writes what was counted, one row after the other: nobody's refresh
@@ -154,6 +189,9 @@ func (a *Authority) runFailures(ctx context.Context) {
 func (a *Authority) flushFailures(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
+	for range len(a.refused) { // nobody else takes them out
+		a.recognize(ctx, <-a.refused)
+	}
 	now := a.now()
 	for _, event := range slices.Concat(a.failures.take(now), a.refusals.take(now)) {
 		if a.stores.Events.AppendEvent(ctx, event) != nil {

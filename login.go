@@ -101,17 +101,17 @@ func (a *Authority) Login(ctx context.Context, req LoginRequest) (*Grant, error)
 }
 
 // prove returns the user whose password it is, and the token of the device if that is
-// known. The try is counted before the password is looked at.
+// known. The try is counted before the user is read and the password looked at: who is
+// refused has been answered alike, and as fast, for a name that nobody has.
 func (a *Authority) prove(ctx context.Context, req *LoginRequest) (*User, *DeviceToken, error) {
 	// A storm of strangers is turned away here, before it gives the store anything to do.
 	if err := a.hasher.Busy(); err != nil && len(req.Devices) == 0 {
 		return nil, nil, hashingError(err)
 	}
-	user, err := a.UserByUsername(ctx, req.Username)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	known, err := a.knownDevice(ctx, req.Username, req.Devices)
+	if err != nil {
 		return nil, nil, err
 	}
-	known := a.knownDevice(user, req.Devices, a.now())
 	hasher := a.hasher
 	if known != nil {
 		hasher = a.hasher.First()
@@ -122,11 +122,14 @@ func (a *Authority) prove(ctx context.Context, req *LoginRequest) (*User, *Devic
 	try, err := a.take(ctx, a.signInBuckets(req.Username, known, req.Client))
 	if err != nil {
 		if errors.Is(err, ErrTooManyAttempts) {
-			a.countRefused(user, req.Client)
+			a.countRefused(req.Username, req.Client)
 		}
 		return nil, nil, err
 	}
-	err = a.checkLogin(ctx, hasher, user, req)
+	user, err := a.UserByUsername(ctx, req.Username)
+	if err == nil || errors.Is(err, ErrNotFound) {
+		err = a.checkLogin(ctx, hasher, user, req)
+	}
 	try.settle(ctx, err)
 	return user, known, err
 }
@@ -151,13 +154,16 @@ func (a *Authority) checkLogin(ctx context.Context, hasher *password.Hasher, use
 }
 
 // countRefused counts a try that was refused for the audit log. Nobody else is told of
-// each: refusing costs nothing, so there can be very many.
-func (a *Authority) countRefused(user *User, client Client) {
+// each: refusing costs nothing, so there can be very many. Whose name it was is looked up
+// later, by [Authority.Run], where nobody waits for it and can time it; where many
+// wait for that already, it is not.
+func (a *Authority) countRefused(username string, client Client) {
 	event := Event{At: a.now(), Kind: EventLoginThrottled, Client: client.bounded()}
-	if user != nil {
-		event.UserID = user.ID
+	select {
+	case a.refused <- refusedSignIn{username, event}:
+	default:
+		a.refusals.countNameless(event)
 	}
-	a.refusals.count(event)
 }
 
 // loginFailed lets the observer know, and counts for the audit log. It writes nothing
