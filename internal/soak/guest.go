@@ -93,6 +93,26 @@ func (g *guest) elsewhere() {
 	g.node = g.rng.IntN(len(g.caller.nodes))
 }
 
+// signUp makes a user of the person. A server may still recover from the faults of the
+// history before, so it asks until it is answered: each time with another name, for that
+// of a try without an answer may be taken.
+func (g *guest) signUp() (*reply, error) {
+	name, tries := g.person.name, 0
+	var answer *reply
+	err := g.untilAnswered(func() *reply {
+		g.person.name = fmt.Sprintf("%s-%d", name, tries)
+		tries++
+		answer = g.ask(Operation{Kind: SignIn}, call{method: "POST", path: "/auth/signup", body: map[string]string{
+			"username": g.person.name, "password": testPassword, "delivery": "body",
+		}})
+		return answer
+	})
+	if err == nil && answer.status != http.StatusCreated {
+		err = fmt.Errorf("sign %s up: %v", g.person.name, answer)
+	}
+	return answer, err
+}
+
 func (g *guest) signIn(j *jar) {
 	answer := g.ask(Operation{Kind: SignIn}, call{method: "POST", path: "/auth/login", body: map[string]string{
 		"username": g.person.name, "password": testPassword, "delivery": "body",

@@ -109,11 +109,9 @@ func admit(ctx context.Context, caller *caller, rec *recorder, seed uint64) ([]*
 				rng: rand.New(rand.NewPCG(seed, uint64(1+id))), //nolint:gosec // it has to be the same again
 			})
 		}
-		answer := guests[len(guests)-1].ask(Operation{Kind: SignIn}, call{method: "POST", path: "/auth/signup", body: map[string]string{
-			"username": p.name, "password": testPassword, "delivery": "body",
-		}})
-		if answer == nil || answer.status != http.StatusCreated {
-			return nil, fmt.Errorf("sign %s up: %v", p.name, answer)
+		answer, err := guests[len(guests)-1].signUp()
+		if err != nil {
+			return nil, err
 		}
 		p.id = answer.User.ID
 		p.jars[0].adopt(answer)
