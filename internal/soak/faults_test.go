@@ -137,7 +137,7 @@ func (a *afflicted) through(f hardship) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		liveAll(ctx, a.regulars, 20*time.Millisecond)
+		liveAll(ctx, a.regulars, 60*time.Millisecond)
 	}()
 	// A refresh of each, so that there is something to lose.
 	a.await(func(p *page) bool { return p.refreshes >= len(a.regulars) })
