@@ -53,7 +53,7 @@ test: ## run every test: Go with -race, clients, browser, examples
 	$(MAKE) test-deps
 	$(MAKE) test-race
 	$(MAKE) test-processes
-	$(MAKE) --jobs 3 --output-sync=target test-bulk test-modules test-clients test-examples
+	$(MAKE) --jobs 4 --output-sync=target test-bulk test-modules test-clients test-examples
 	$(MAKE) test-web
 
 .PHONY: test-deps

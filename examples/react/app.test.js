@@ -24,6 +24,8 @@ before(async () => {
     args: [
       '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync',
+      // The suggestions of the address bar, which cost more than the pages that are tested.
+      '--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup',
     ],
   })
 })
