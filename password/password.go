@@ -100,11 +100,6 @@ type Config struct {
 	// raising Params. Negative: nobody waits.
 	Queue int
 
-	// Derive computes argon2id somewhere else than in this process, and returns exactly what
-	// [Argon2id] does. It has no way to fail: whoever computes elsewhere computes here if
-	// that fails. Nil: Argon2id.
-	Derive func(params Params, salt, password []byte) []byte
-
 	// InsecureWeakParams accepts Params below the floor that [Params] names. It
 	// is for tests, where a hash should cost nothing, and MUST NOT be set
 	// anywhere else: a stolen database would give up its passwords.
@@ -148,10 +143,6 @@ func New(cfg Config) (*Hasher, error) {
 	if concurrency == 0 {
 		concurrency = max(1, runtime.GOMAXPROCS(0)-1)
 	}
-	derive := cfg.Derive
-	if derive == nil {
-		derive = Argon2id
-	}
 	queue := cfg.Queue
 	if queue == 0 {
 		queue = 64 * concurrency
@@ -167,7 +158,7 @@ func New(cfg Config) (*Hasher, error) {
 		decoy:  decoy.encode(),
 		gate:   newGate(concurrency, max(queue, 0)),
 		line:   secondLine,
-		derive: derive,
+		derive: argon2id,
 	}, nil
 }
 
@@ -281,9 +272,7 @@ func (h *Hasher) slots(memory uint32) int {
 	return min(int(needed), h.gate.capacity)
 }
 
-// Argon2id returns the hash of a password: argon2id (RFC 9106), 32 bytes. It waits for
-// no turn and judges nothing; a [Hasher] does.
-func Argon2id(p Params, salt, password []byte) []byte {
+func argon2id(p Params, salt, password []byte) []byte {
 	return argon2.IDKey(password, salt, p.Iterations, p.Memory, p.Parallelism, tagSize)
 }
 

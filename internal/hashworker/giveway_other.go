@@ -1,6 +1,0 @@
-//go:build !unix
-
-package hashworker
-
-// giveWay does nothing: the process has the priority of the server.
-func giveWay() error { return nil }
