@@ -36,12 +36,12 @@ async function run(command, args = []) {
 // startServer starts the test server, which opens inns on demand, or finds the one that
 // run.js has started. `spki` is what a browser needs to trust their https.
 export async function startServer() {
-  const { control, spki, stop } = shared ? { ...shared, stop() {} } : await build()
+  const { control, spki, stop } = shared ? { ...shared, stop() {} } : await startOwn()
   const open = async (plan = {}) => new Inn(control, await ask(`${control}/inns`, 'POST', plan))
   return { control, spki, open, stop }
 }
 
-async function build() {
+async function startOwn() {
   const { line, stop } = await run('./web/e2e/server')
   return { ...JSON.parse(line), stop }
 }
