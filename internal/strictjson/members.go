@@ -1,9 +1,12 @@
 package strictjson
 
 import (
+	"bytes"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
+	"sync"
 )
 
 // members says where the members of one object go: to the fields of a struct,
@@ -11,6 +14,7 @@ import (
 type members struct {
 	target reflect.Value
 	fields []field
+	next   int // the field to look at first
 }
 
 // field is a struct field under its exact JSON name.
@@ -25,8 +29,8 @@ func membersOf(target reflect.Value) (members, error) {
 	}
 	switch t := target.Type(); {
 	case t.Kind() == reflect.Struct:
-		fields, err := fieldsOf(t)
-		return members{target, fields}, err
+		fields, err := knownFields(t)
+		return members{target: target, fields: fields}, err
 	case t.Kind() == reflect.Map && t.Key().Kind() == reflect.String:
 		target.Set(reflect.MakeMap(t))
 		return members{target: target}, nil
@@ -35,8 +39,23 @@ func membersOf(target reflect.Value) (members, error) {
 	}
 }
 
-// fieldsOf lists the fields of a struct. It is worked out anew for each object:
-// a memo would be a global, and it is a small part of the price of a signature.
+// knownTypes remembers the fields of each struct type, as encoding/json does: to work
+// them out for every token is a tenth of what an RSA signature costs. The program's
+// own types bound it, nothing that a stranger sends.
+var knownTypes sync.Map // from reflect.Type to []field
+
+func knownFields(t reflect.Type) ([]field, error) {
+	if known, ok := knownTypes.Load(t); ok {
+		return known.([]field), nil
+	}
+	fields, err := fieldsOf(t)
+	if err == nil {
+		knownTypes.Store(t, fields)
+	}
+	return fields, err
+}
+
+// fieldsOf lists the fields of a struct.
 func fieldsOf(t reflect.Type) ([]field, error) {
 	fields := make([]field, 0, t.NumField())
 	for i := range t.NumField() {
@@ -61,7 +80,7 @@ func fieldsOf(t reflect.Type) ([]field, error) {
 }
 
 // decode reads the value of the named member.
-func (m members) decode(d *decoder, name []byte) error {
+func (m *members) decode(d *decoder, name []byte) error {
 	if !m.target.IsValid() {
 		return d.value(nowhere())
 	}
@@ -73,13 +92,20 @@ func (m members) decode(d *decoder, name []byte) error {
 		m.target.SetMapIndex(reflect.ValueOf(string(name)).Convert(m.target.Type().Key()), item)
 		return nil
 	}
-	for _, f := range m.fields {
-		if f.name == string(name) {
-			if err := d.value(m.target.Field(f.index)); err != nil {
-				return fmt.Errorf("member %q: %w", f.name, err)
-			}
-			return nil
+	// Members mostly come in the order of the fields, so that the first look finds one.
+	for range m.fields {
+		if m.next == len(m.fields) {
+			m.next = 0
 		}
+		f := &m.fields[m.next]
+		m.next++
+		if f.name != string(name) {
+			continue
+		}
+		if err := d.value(m.target.Field(f.index)); err != nil {
+			return fmt.Errorf("member %q: %w", f.name, err)
+		}
+		return nil
 	}
 	return d.value(nowhere())
 }
@@ -89,6 +115,7 @@ func (m members) decode(d *decoder, name []byte) error {
 type nameSet struct {
 	few   [16][]byte
 	count int
+	marks uint64 // a bit for length and ends of each: names that share none are not compared
 	many  map[string]struct{}
 }
 
@@ -101,11 +128,14 @@ func (s *nameSet) add(name []byte) bool {
 		s.many[string(name)] = struct{}{}
 		return true
 	}
-	for _, old := range s.few[:s.count] {
-		if string(old) == string(name) {
-			return false
-		}
+	mark := uint64(1)
+	if n := len(name); n > 0 {
+		mark <<= (n + 7*int(name[0]) + 2*int(name[n-1])) % 64
 	}
+	if s.marks&mark != 0 && slices.ContainsFunc(s.few[:s.count], func(old []byte) bool { return bytes.Equal(old, name) }) {
+		return false
+	}
+	s.marks |= mark
 	if s.count < len(s.few) {
 		s.few[s.count] = name
 		s.count++

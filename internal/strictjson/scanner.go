@@ -48,26 +48,33 @@ func (s *scanner) colon() error {
 func (s *scanner) text() ([]byte, error) {
 	start, escaped := s.pos, false
 	s.pos++ // the opening quote, which the caller has seen
-	for s.pos < len(s.data) {
-		switch c := s.data[s.pos]; {
-		case c == '"':
+	for s.plain(); s.pos < len(s.data); s.plain() {
+		switch s.data[s.pos] {
+		case '"':
 			s.pos++
 			if escaped {
 				return unescape(s.data[start:s.pos])
 			}
 			return s.data[start+1 : s.pos-1], nil
-		case c == '\\':
+		case '\\':
 			escaped = true
 			if err := s.escape(); err != nil {
 				return nil, err
 			}
-		case c < ' ':
-			return nil, fmt.Errorf("%w: control character in a string", ErrSyntax)
 		default:
-			s.pos++
+			return nil, fmt.Errorf("%w: control character in a string", ErrSyntax)
 		}
 	}
 	return nil, fmt.Errorf("%w: string without an end", ErrSyntax)
+}
+
+// plain skips what stands for itself in a string.
+func (s *scanner) plain() {
+	i := s.pos
+	for i < len(s.data) && s.data[i] >= ' ' && s.data[i] != '"' && s.data[i] != '\\' {
+		i++
+	}
+	s.pos = i
 }
 
 // unescape resolves a string whose escapes were checked.

@@ -91,12 +91,12 @@ func (d *decoder) value(target reflect.Value) error {
 		target.Set(reflect.New(target.Type().Elem()))
 		return d.value(target.Elem())
 	}
-	if decode := opaque(target); decode != nil {
+	if whole := opaque(target); whole != nil {
 		start := d.pos
 		if err := d.value(nowhere()); err != nil {
 			return err
 		}
-		if decode(d.data[start:d.pos]) != nil {
+		if whole.UnmarshalJSON(d.data[start:d.pos]) != nil {
 			return ErrType // the cause may quote the document
 		}
 		return nil
@@ -111,24 +111,31 @@ func (d *decoder) value(target reflect.Value) error {
 	}
 }
 
-// opaque returns the decoding function of a target that is set as a whole, or
-// nil. Neither kind can match names loosely: a type with a method has its own
-// rules, and an interface is filled with maps.
-func opaque(target reflect.Value) func([]byte) error {
-	if !target.IsValid() {
-		return nil
-	}
-	address := target.Addr().Interface()
-	if u, ok := address.(json.Unmarshaler); ok {
-		return u.UnmarshalJSON
-	}
+// opaque returns what decodes a target that is set as a whole, or nil. Neither kind
+// can match names loosely: a type with a method has its own rules, and an interface
+// is filled with maps.
+func opaque(target reflect.Value) json.Unmarshaler {
 	if target.Kind() == reflect.Interface {
-		return func(text []byte) error {
-			target.SetZero() // else encoding/json decodes into what it holds
-			return json.Unmarshal(text, address)
-		}
+		return anything{target}
 	}
-	return nil
+	if !target.IsValid() || target.Type().PkgPath() == "" {
+		return nil // only types with a name have methods
+	}
+	u, _ := target.Addr().Interface().(json.Unmarshaler)
+	return u
+}
+
+// anything decodes into an interface.
+type anything struct{ target reflect.Value }
+
+func (a anything) UnmarshalJSON(text []byte) error {
+	a.target.SetZero() // else encoding/json decodes into what it holds
+	return json.Unmarshal(text, a.target.Addr().Interface())
+}
+
+// isText reports whether a target is a string, and of no type that could have a method.
+func isText(target reflect.Value) bool {
+	return target.Kind() == reflect.String && target.Type().PkgPath() == ""
 }
 
 // scalar reads a string, number, true, false or null.
@@ -139,7 +146,7 @@ func (d *decoder) scalar(target reflect.Value) error {
 		if err != nil || !target.IsValid() {
 			return err
 		}
-		if target.Type() == reflect.TypeFor[string]() {
+		if isText(target) {
 			target.SetString(string(text))
 			return nil
 		}
@@ -154,19 +161,23 @@ func (d *decoder) scalar(target reflect.Value) error {
 
 // array reads an array into a slice.
 func (d *decoder) array(target reflect.Value) error {
-	if target.IsValid() {
-		if target.Kind() != reflect.Slice {
-			return mismatch(target)
-		}
-		target.Set(reflect.MakeSlice(target.Type(), 0, 0))
+	if !target.IsValid() {
+		return d.nested(']', func() error { return d.value(nowhere()) })
 	}
-	return d.nested(']', func() error {
-		if !target.IsValid() {
-			return d.value(nowhere())
-		}
-		target.Set(reflect.Append(target, reflect.Zero(target.Type().Elem())))
-		return d.value(target.Index(target.Len() - 1))
+	if target.Kind() != reflect.Slice {
+		return mismatch(target)
+	}
+	target.SetZero()
+	err := d.nested(']', func() error {
+		last := target.Len()
+		target.Grow(1)
+		target.SetLen(last + 1)
+		return d.value(target.Index(last))
 	})
+	if target.Len() == 0 {
+		target.Set(reflect.MakeSlice(target.Type(), 0, 0)) // an empty array is not null
+	}
+	return err
 }
 
 // object reads an object into a struct or a map.
