@@ -66,9 +66,9 @@ func authenticate(token, kind string, keys func(string) (PublicKey, bool)) ([]by
 	if strings.Count(token, ".") != 2 {
 		return nil, fmt.Errorf("%w: not three segments", ErrMalformed)
 	}
-	last := strings.LastIndexByte(token, '.')
-	signed, signatureText := token[:last], token[last+1:]
-	headerText, payloadText, _ := strings.Cut(signed, ".")
+	headerText, rest, _ := strings.Cut(token, ".")
+	payloadText, signatureText, _ := strings.Cut(rest, ".")
+	signed := token[:len(headerText)+len(".")+len(payloadText)]
 
 	header, err := decodeHeader(headerText, kind)
 	if err != nil {

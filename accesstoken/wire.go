@@ -4,11 +4,12 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/innkeeper-auth/innkeeper/internal/strictjson"
 )
 
 // typ is the media type of RFC 9068 §2.1, without "application/" as RFC 7515
@@ -155,9 +156,9 @@ func (a *audience) UnmarshalJSON(text []byte) error {
 	switch text[0] {
 	case '"':
 		*a = make(audience, 1)
-		return json.Unmarshal(text, &(*a)[0])
+		return strictjson.Unmarshal(text, &(*a)[0])
 	case '[':
-		return json.Unmarshal(text, (*[]string)(a))
+		return strictjson.Unmarshal(text, (*[]string)(a))
 	default:
 		return ErrClaims
 	}
@@ -187,22 +188,32 @@ func (d *numericDate) UnmarshalJSON(text []byte) error {
 	if text[0] < '0' || text[0] > '9' { // ParseFloat takes "inf" and "-1" as well
 		return ErrClaims
 	}
-	seconds, err := strconv.ParseFloat(string(text), 64)
-	if err != nil || seconds >= maxDate+1 {
+	seconds, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil { // a fraction, an exponent, or too large
+		number, err := strconv.ParseFloat(string(text), 64)
+		if err != nil || number >= maxDate+1 {
+			return ErrClaims
+		}
+		seconds = int64(number)
+	}
+	if seconds > maxDate {
 		return ErrClaims
 	}
-	*d = numericDate(time.Unix(int64(math.Floor(seconds)), 0).UTC())
+	*d = numericDate(time.Unix(seconds, 0).UTC())
 	return nil
 }
+
+// canonical is made once: Strict copies its tables.
+var canonical = base64.RawURLEncoding.Strict()
 
 // decodeSegment reads unpadded base64url in its one canonical spelling: spare
 // bits must be zero, and there are no line breaks, which the decoder of the
 // standard library skips even when it is strict.
 func decodeSegment(text string) ([]byte, error) {
-	if strings.ContainsAny(text, "\r\n") {
+	if strings.IndexByte(text, '\r') >= 0 || strings.IndexByte(text, '\n') >= 0 {
 		return nil, ErrMalformed
 	}
-	data, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	data, err := canonical.DecodeString(text)
 	if err != nil {
 		return nil, ErrMalformed // the cause may quote the token
 	}
