@@ -250,7 +250,7 @@ func (f *feed) learn(told []pageEntry) {
 		}
 	}
 	if f.revoked.Keys() > 2*maxRevokedKeys {
-		f.revoked.KeepKeys(maxRevokedKeys, func(id string) bool { _, published := f.keys.find(id); return published })
+		f.revoked.KeepKeys(maxRevokedKeys, func(id string) bool { _, published := f.keys.known.Load().find(id); return published })
 	}
 }
 

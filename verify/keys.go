@@ -73,14 +73,17 @@ func newKeySource(cfg Config) *keySource {
 
 // get returns the key with the given ID. It returns [accesstoken.ErrUnknownKey]
 // if the issuer has no such key, and [ErrUnavailable] if that is not known.
-func (s *keySource) get(ctx context.Context, keyID string) (accesstoken.PublicKey, error) {
-	now := s.now()
-	if _, ok := s.find(keyID); ok {
-		s.keepFresh(ctx, now)
+func (s *keySource) get(ctx context.Context, keyID string, now time.Time) (accesstoken.PublicKey, error) {
+	known := s.known.Load()
+	if key, ok := known.find(keyID); ok {
+		if now.Before(known.refreshAt) {
+			return key, nil // the common case, without a lock
+		}
+		s.keepFresh(ctx, now, known.staleAt)
 	} else if err := s.refresh(ctx, now); err != nil {
 		return accesstoken.PublicKey{}, err
 	}
-	key, ok := s.find(keyID)
+	key, ok := s.known.Load().find(keyID)
 	if !ok {
 		return accesstoken.PublicKey{}, accesstoken.ErrUnknownKey
 	}
@@ -91,7 +94,7 @@ func (s *keySource) get(ctx context.Context, keyID string) (accesstoken.PublicKe
 // without it, and with the one that replaces it, is fetched before a token needs that:
 // now or, if another fetch was just before, as soon as may be.
 func (s *keySource) withdraw(keyID string) {
-	if _, ok := s.find(keyID); !ok {
+	if _, ok := s.known.Load().find(keyID); !ok {
 		return
 	}
 	now := s.now()
@@ -103,24 +106,20 @@ func (s *keySource) withdraw(keyID string) {
 	time.AfterFunc(s.notBefore.Sub(now), func() { s.join(s.now()) })
 }
 
-func (s *keySource) find(keyID string) (accesstoken.PublicKey, bool) {
-	known := s.known.Load()
-	if known == nil {
+// find looks among keys that may be nil.
+func (k *knownKeys) find(keyID string) (accesstoken.PublicKey, bool) {
+	if k == nil {
 		return accesstoken.PublicKey{}, false
 	}
-	key, ok := known.keys[keyID]
+	key, ok := k.keys[keyID]
 	return key, ok
 }
 
-// keepFresh renews known keys in time. It waits only where that is worth it, and
-// its failure is not the caller's: the keys at hand have to do.
-func (s *keySource) keepFresh(ctx context.Context, now time.Time) {
-	known := s.known.Load()
-	if now.Before(known.refreshAt) {
-		return // the common case, without a lock
-	}
+// keepFresh renews keys that are due. It waits only where that is worth it, and its
+// failure is not the caller's: the keys at hand have to do.
+func (s *keySource) keepFresh(ctx context.Context, now, staleAt time.Time) {
 	f, failed := s.join(now)
-	if f != nil && !failed && !now.Before(known.staleAt) {
+	if f != nil && !failed && !now.Before(staleAt) {
 		_ = f.wait(ctx)
 	}
 }

@@ -106,8 +106,8 @@ type Verifier struct {
 	skew     time.Duration
 	now      func() time.Time
 	keys     *keySource
-	cache    *cache
-	feed     *feed // nil: revocations are not followed
+	cache    *cache // nil: no token is remembered
+	feed     *feed  // nil: revocations are not followed
 	counters counters
 }
 
@@ -279,9 +279,12 @@ var errStale = fmt.Errorf("%w: revocations are not known up to now", ErrUnavaila
 // about it besides.
 func (v *Verifier) find(ctx context.Context, token string) (*verified, error) {
 	now := v.now()
-	name := digestOf(token)
+	if v.cache == nil {
+		return v.judge(ctx, token, now)
+	}
+	name := v.cache.fingerprint(token)
 	if found := v.cache.get(name, now); found != nil {
-		if _, err := v.keys.get(ctx, found.keyID); err == nil {
+		if _, err := v.keys.get(ctx, found.keyID, now); err == nil {
 			v.counters.cached.Add(1)
 			return found, nil
 		}
@@ -306,7 +309,7 @@ func (v *Verifier) judge(ctx context.Context, token string, now time.Time) (*ver
 			keyErr = ErrRevoked // whoever has been told needs not ask for the keys again
 			return key, false
 		}
-		key, keyErr = v.keys.get(ctx, keyID)
+		key, keyErr = v.keys.get(ctx, keyID, now)
 		return key, keyErr == nil
 	}
 	claims, err := accesstoken.Verify(token, keys, accesstoken.Expectation{
