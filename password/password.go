@@ -100,6 +100,11 @@ type Config struct {
 	// raising Params. Negative: nobody waits.
 	Queue int
 
+	// Derive computes argon2id somewhere else than in this process, and returns exactly what
+	// [Argon2id] does. It has no way to fail: whoever computes elsewhere computes here if
+	// that fails. Nil: Argon2id.
+	Derive func(params Params, salt, password []byte) []byte
+
 	// InsecureWeakParams accepts Params below the floor that [Params] names. It
 	// is for tests, where a hash should cost nothing, and MUST NOT be set
 	// anywhere else: a stolen database would give up its passwords.
@@ -143,6 +148,10 @@ func New(cfg Config) (*Hasher, error) {
 	if concurrency == 0 {
 		concurrency = max(1, runtime.GOMAXPROCS(0)-1)
 	}
+	derive := cfg.Derive
+	if derive == nil {
+		derive = Argon2id
+	}
 	queue := cfg.Queue
 	if queue == 0 {
 		queue = 64 * concurrency
@@ -158,7 +167,7 @@ func New(cfg Config) (*Hasher, error) {
 		decoy:  decoy.encode(),
 		gate:   newGate(concurrency, max(queue, 0)),
 		line:   secondLine,
-		derive: argon2id,
+		derive: derive,
 	}, nil
 }
 
@@ -272,7 +281,9 @@ func (h *Hasher) slots(memory uint32) int {
 	return min(int(needed), h.gate.capacity)
 }
 
-func argon2id(p Params, salt, password []byte) []byte {
+// Argon2id returns the hash of a password: argon2id (RFC 9106), 32 bytes. It waits for
+// no turn and judges nothing; a [Hasher] does.
+func Argon2id(p Params, salt, password []byte) []byte {
 	return argon2.IDKey(password, salt, p.Iterations, p.Memory, p.Parallelism, tagSize)
 }
 

@@ -52,7 +52,7 @@ func TestArgon2idReferenceVectors(t *testing.T) {
 		{Params{65536, 2, 1}, "differentpassword", "somesalt", "0b84d652cf6b0c4beaef0dfe278ba6a80df6696281d7e0d2891b817d8c458fde"},
 		{Params{65536, 2, 1}, "password", "diffsalt", "bdf32b05ccc42eb15d58fd19b1f856b113da1e9a5874fdcc544308565aa8141c"},
 	} {
-		if got := hex.EncodeToString(argon2id(v.params, []byte(v.salt), []byte(v.password))); got != v.tag {
+		if got := hex.EncodeToString(Argon2id(v.params, []byte(v.salt), []byte(v.password))); got != v.tag {
 			t.Errorf("%+v %s %s: got %s, want %s", v.params, v.password, v.salt, got, v.tag)
 		}
 	}
@@ -198,7 +198,7 @@ func TestWhatCannotBeHashedNeverMatches(t *testing.T) {
 		}
 		// Not even the hash that such bytes would have had.
 		d := digest{params: cheap}
-		copy(d.tag[:], argon2id(cheap, d.salt[:], []byte(bad)))
+		copy(d.tag[:], Argon2id(cheap, d.salt[:], []byte(bad)))
 		if _, err := h.Verify(t.Context(), d.encode(), bad); !errors.Is(err, ErrMismatch) {
 			t.Errorf("verify (%s): got %v, want ErrMismatch", want, err)
 		}
@@ -265,7 +265,7 @@ func TestVerifyUnknownDoesTheWorkOfAWrongPassword(t *testing.T) {
 	var runs []derivation
 	h.derive = func(p Params, salt, password []byte) []byte {
 		runs = append(runs, derivation{p, len(salt), string(password), h.gate.free, len(h.gate.lines[secondLine])})
-		return argon2id(p, salt, password)
+		return Argon2id(p, salt, password)
 	}
 	_, errWrong := h.Verify(t.Context(), encoded, "wro\u0301ng password")
 	errUnknown := h.VerifyUnknown(t.Context(), "wro\u0301ng password")

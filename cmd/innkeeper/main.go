@@ -50,6 +50,7 @@ type cli struct {
 	Logout     logoutCommand     `cmd:"" help:"sign out at a server"`
 	Version    versionCommand    `cmd:"" help:"say which version this is"`
 	Completion completionCommand `cmd:"" help:"print a completion script for a shell"`
+	HashWorker hashWorkerCommand `cmd:"" hidden:"" help:"hash passwords for a server, which starts this"`
 }
 
 const description = `Sign-in sessions for your own apps.

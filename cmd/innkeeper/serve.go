@@ -18,6 +18,7 @@ import (
 	"github.com/innkeeper-auth/innkeeper/accesstoken"
 	"github.com/innkeeper-auth/innkeeper/httpapi"
 	"github.com/innkeeper-auth/innkeeper/internal/ballast"
+	"github.com/innkeeper-auth/innkeeper/internal/hashworker"
 )
 
 type serveCommand struct {
@@ -107,7 +108,12 @@ func (s *serveCommand) Run(ctx context.Context, std *stdio) (err error) {
 	if d.newRootKey != "" {
 		log.Info("created a root key: keep a copy of it, apart from backups of the database", "file", d.newRootKey)
 	}
-	authority, err := s.authority(ctx, d, log)
+	hashes, err := newHashWorker(log)
+	if err != nil {
+		return err
+	}
+	defer hashes.Close()
+	authority, err := s.authority(ctx, d, hashes, log)
 	if err != nil {
 		return err
 	}
@@ -150,7 +156,9 @@ func oneMoreThread() (back func()) {
 }
 
 // authority decides over what the data holds.
-func (s *serveCommand) authority(ctx context.Context, d *data, log *slog.Logger) (*innkeeper.Authority, error) {
+func (s *serveCommand) authority(ctx context.Context, d *data, hashes *hashworker.Worker, log *slog.Logger) (*innkeeper.Authority, error) {
+	hashing := s.Passwords.hashing()
+	hashing.Derive = hashes.Derive
 	return innkeeper.Open(ctx, innkeeper.Config{
 		Issuer:   s.Issuer,
 		Audience: s.Audience,
@@ -162,7 +170,7 @@ func (s *serveCommand) authority(ctx context.Context, d *data, log *slog.Logger)
 		},
 		Algorithm:         accesstoken.Algorithm(s.Alg),
 		KeyRotationPeriod: s.keyRotation(),
-		Passwords:         s.Passwords.hashing(),
+		Passwords:         hashing,
 		PasswordPolicy:    s.Passwords.policy(),
 		SignInLimits:      innkeeper.SignInLimits(s.SignInLimits),
 		RefreshLimit:      s.refreshLimit(),

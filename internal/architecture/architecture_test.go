@@ -69,7 +69,8 @@ var mayImport = map[string][]string{
 	"innkeepertest": {
 		domain, "accesstoken", "client", "httpapi", "keyring", "password", "rootkey", "store/memory", "verify",
 	},
-	"internal/demo": {domain, "httpapi", "rootkey", "verify", "web/demo"},
+	"internal/hashworker": {"password"},
+	"internal/demo":       {domain, "httpapi", "rootkey", "verify", "web/demo"},
 	"internal/bench": {
 		domain, "accesstoken", "httpapi", "internal/ballast", "internal/load", "internal/testengine",
 		"keyring", "password", "rootkey",
@@ -81,7 +82,7 @@ var mayImport = map[string][]string{
 	"internal/soak":    {"internal/tempest", "internal/testengine", "verify"}, // it sees servers from the outside, like any client and any API
 	"internal/siege":   {"internal/load", "password"},                         // likewise, and hashes passwords of people to import
 	"cmd/innkeeper": {
-		domain, "accesstoken", "client", "httpapi", "internal/ballast", "internal/demo", "internal/load", "internal/transfer", "internal/userfile",
+		domain, "accesstoken", "client", "httpapi", "internal/ballast", "internal/demo", "internal/hashworker", "internal/load", "internal/transfer", "internal/userfile",
 		"keyring", "password", "rootkey",
 		"store/memory", "store/postgres", "store/redis", "store/sqlite", "verify", "webhook",
 	},

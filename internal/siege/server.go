@@ -197,22 +197,51 @@ func (s *server) enter(ctx context.Context, from, name, password string) (tokens
 	return t, err
 }
 
-// memory returns the most that the server has had resident since the last call of
-// forgetMemory, in MiB.
+// memory returns the most that the server, and the process that hashes for it, have had
+// resident since the last call of forgetMemory, in MiB.
 func (s *server) memory() (int, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	sum := 0
+	for _, pid := range s.processes() {
+		kib, err := highWater(pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += kib
+	}
+	return sum / 1024, nil
+}
+
+func highWater(pid string) (kib int, err error) {
+	text, err := os.ReadFile(filepath.Join("/proc", pid, "status")) //nolint:gosec // G304: of our own processes
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(text)) {
 		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kib, err := strconv.Atoi(strings.Fields(rest)[0])
-			return kib / 1024, err
+			return strconv.Atoi(strings.Fields(rest)[0])
 		}
 	}
 	return 0, errors.New("no VmHWM")
 }
 
 func (s *server) forgetMemory() error {
-	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", s.cmd.Process.Pid), []byte("5"), 0)
+	for _, pid := range s.processes() {
+		if err := os.WriteFile(filepath.Join("/proc", pid, "clear_refs"), []byte("5"), 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// processes are the server and its children.
+func (s *server) processes() []string {
+	self := strconv.Itoa(s.cmd.Process.Pid)
+	all := []string{self}
+	lists, _ := filepath.Glob(filepath.Join("/proc", self, "task", "*", "children")) // the pattern is right
+	for _, list := range lists {
+		if text, err := os.ReadFile(list); err == nil { //nolint:gosec // G304: as above; a thread may have ended
+			all = append(all, strings.Fields(string(text))...)
+		}
+	}
+	return all
 }

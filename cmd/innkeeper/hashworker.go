@@ -1,0 +1,29 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/innkeeper-auth/innkeeper/internal/hashworker"
+)
+
+// hashWorkerCommand is the process that hashes passwords for a server, which starts it.
+type hashWorkerCommand struct{}
+
+// Run serves until standard input ends. A signal to stop is for the server, which may have
+// passwords to check until it has stopped.
+func (hashWorkerCommand) Run(std *stdio) error {
+	signal.Ignore(os.Interrupt, syscall.SIGTERM)
+	return hashworker.Serve(std.in, std.out)
+}
+
+// newHashWorker has this very program hash passwords in a process of its own.
+func newHashWorker(log *slog.Logger) (*hashworker.Worker, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return hashworker.New(log, path, os.Args[0], "hash-worker"), nil
+}

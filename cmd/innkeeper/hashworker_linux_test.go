@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestHashWorkerDies kills the process that hashes passwords for a server. Nobody's sign-in
+// fails, and it ends with the server that is killed.
+func TestHashWorkerDies(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.run(testPassword, "user", "add", "ada", "--password-stdin")
+	s.start()
+	signIn := func() {
+		t.Helper()
+		a, err := s.call(http.DefaultClient, "POST", "/auth/login", map[string]string{"username": "ada", "password": testPassword})
+		if err != nil || a.status != http.StatusOK {
+			t.Fatalf("%v %v\n%s", a, err, s.out)
+		}
+	}
+	// children of the server: what hashes for it is the only one.
+	children := func() []string {
+		t.Helper()
+		var all []string
+		tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", s.cmd.Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, task := range tasks {
+			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", s.cmd.Process.Pid, task.Name()))
+			if err == nil { // or the thread has ended
+				all = append(all, strings.Fields(string(text))...)
+			}
+		}
+		return all
+	}
+	signIn()
+	workers := children()
+	if len(workers) != 1 {
+		t.Fatalf("children of the server: %v", workers)
+	}
+	pid, err := strconv.Atoi(workers[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		signIn()
+	}
+	s.stop()
+}

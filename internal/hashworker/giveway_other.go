@@ -1,0 +1,6 @@
+//go:build !unix
+
+package hashworker
+
+// giveWay does nothing: the process has the priority of the server.
+func giveWay() error { return nil }

@@ -1,0 +1,195 @@
+// Package hashworker computes password hashes in a process of its own, which gives
+// way to all others: a storm of sign-ins then takes the cores that refreshes leave, and
+// the memory that each hash throws away is nothing to the garbage collector of the
+// server. See docs/decisions/0027.
+//
+//	worker := hashworker.New(log, path, "innkeeper", "hash-worker")
+//	defer worker.Close()
+//	password.New(password.Config{Derive: worker.Derive})
+//
+// The process that is started calls [Serve].
+package hashworker
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/rpc"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/innkeeper-auth/innkeeper/password"
+)
+
+const (
+	// patience is how long the process may take for a hash: far longer than one with the
+	// dearest Params on a busy machine.
+	patience = 15 * time.Second
+	// restartDelay bounds how often a process that keeps failing is started.
+	restartDelay = time.Second
+	method       = "Hashes.Argon2id"
+)
+
+// Job is one hash to be computed.
+type Job struct {
+	Params         password.Params
+	Salt, Password []byte
+}
+
+// Worker hands hashes to its process, which it starts at the first one and again when it
+// has died. It is safe for concurrent use; make one with [New].
+type Worker struct {
+	log  *slog.Logger
+	path string
+	args []string
+
+	mu      sync.Mutex
+	process *process
+	notYet  time.Time // until then no process is started
+	closed  bool
+}
+
+// New returns a worker whose process is the program at path, with the arguments, of
+// which the first one is its name. It gets no variables of our environment: what is in
+// there is not its business.
+func New(log *slog.Logger, path string, args ...string) *Worker {
+	return &Worker{log: log, path: path, args: args}
+}
+
+// Derive computes argon2id, as [password.Argon2id] does; and calls that, and logs why,
+// where the process does not answer: no sign-in fails for it.
+func (w *Worker) Derive(params password.Params, salt, secret []byte) []byte {
+	p, err := w.running()
+	if err == nil {
+		var tag []byte
+		tag, err = p.ask(Job{params, salt, secret})
+		if err == nil {
+			return tag
+		}
+		w.drop(p)
+	}
+	if !errors.Is(err, errResting) {
+		w.log.Warn("passwords are hashed beside the requests for now", "error", err)
+	}
+	return password.Argon2id(params, salt, secret)
+}
+
+var errResting = errors.New("the process that hashes passwords is not started at once again")
+
+// running returns the process, and starts it if need be.
+func (w *Worker) running() (*process, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.process != nil {
+		return w.process, nil
+	}
+	if w.closed || time.Now().Before(w.notYet) {
+		return nil, errResting
+	}
+	w.notYet = time.Now().Add(restartDelay)
+	p, err := start(w.path, w.args)
+	if err != nil {
+		return nil, fmt.Errorf("start a process that hashes passwords: %w", err)
+	}
+	w.process = p
+	return p, nil
+}
+
+// drop ends a process that has failed, unless somebody else has.
+func (w *Worker) drop(p *process) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.process == p {
+		w.process = nil
+		p.end()
+	}
+}
+
+// Close ends the process. What is hashed later is hashed here.
+func (w *Worker) Close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	if w.process != nil {
+		w.process.end()
+		w.process = nil
+	}
+}
+
+// process is a running one.
+type process struct {
+	cmd    *exec.Cmd
+	client *rpc.Client
+}
+
+func start(path string, args []string) (*process, error) {
+	cmd := exec.Command(path) //nolint:noctx // it ends with end, or with us
+	cmd.Args, cmd.Env, cmd.Stderr = args, []string{}, os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return &process{cmd: cmd, client: rpc.NewClient(pipes{out, in})}, nil
+}
+
+func (p *process) ask(job Job) ([]byte, error) {
+	var tag []byte
+	call := p.client.Go(method, job, &tag, make(chan *rpc.Call, 1))
+	select {
+	case <-call.Done:
+	case <-time.After(patience):
+		return nil, fmt.Errorf("no hash within %s", patience)
+	}
+	if call.Error != nil {
+		return nil, fmt.Errorf("the process that hashes passwords: %w", call.Error)
+	}
+	return tag, nil
+}
+
+// end kills the process: nobody waits for an answer of it any more.
+func (p *process) end() {
+	_ = p.cmd.Process.Kill() // it may be gone
+	_ = p.client.Close()
+	_ = p.cmd.Wait()
+}
+
+// Serve computes hashes until in ends, which it does when the process that asks does,
+// however that ends. It lets all other processes of the machine go first.
+func Serve(in io.ReadCloser, out io.WriteCloser) error {
+	if err := giveWay(); err != nil {
+		return fmt.Errorf("give way to other processes: %w", err)
+	}
+	server := rpc.NewServer()
+	if err := server.RegisterName("Hashes", hashes{}); err != nil {
+		return err
+	}
+	server.ServeConn(pipes{in, out})
+	return nil
+}
+
+type hashes struct{}
+
+// Argon2id is what [net/rpc] calls.
+func (hashes) Argon2id(job Job, tag *[]byte) error {
+	*tag = password.Argon2id(job.Params, job.Salt, job.Password)
+	return nil
+}
+
+// pipes are a connection of two one-way streams.
+type pipes struct {
+	io.ReadCloser
+	io.WriteCloser
+}
+
+// Close closes both.
+func (p pipes) Close() error { return errors.Join(p.WriteCloser.Close(), p.ReadCloser.Close()) }

@@ -1,0 +1,144 @@
+package hashworker
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/innkeeper-auth/innkeeper/password"
+)
+
+// TestMain lets the test binary be the process that hashes.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "hash-worker" {
+		if err := Serve(os.Stdin, os.Stdout); err != nil {
+			panic(err)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+var cheap = password.Params{Memory: 64, Iterations: 1, Parallelism: 1}
+
+func newWorker(t *testing.T) (w *Worker, log *bytes.Buffer) {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log = &bytes.Buffer{} // written to under no lock: by one goroutine at a time
+	w = New(slog.New(slog.NewTextHandler(log, nil)), path, "hashes", "hash-worker")
+	t.Cleanup(w.Close)
+	return w, log
+}
+
+// wantRight checks that a hash is the one that this process would compute.
+func wantRight(t *testing.T, w *Worker, secret string) {
+	t.Helper()
+	salt := []byte("sixteen bytes of")
+	if got, want := w.Derive(cheap, salt, []byte(secret)), password.Argon2id(cheap, salt, []byte(secret)); !bytes.Equal(got, want) {
+		t.Errorf("%s: got %x, want %x", secret, got, want)
+	}
+}
+
+func (w *Worker) pid() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.process == nil {
+		return 0
+	}
+	return w.process.cmd.Process.Pid
+}
+
+// TestDerive: many at once, all right, and all by one other process.
+func TestDerive(t *testing.T) {
+	w, log := newWorker(t)
+	wantRight(t, w, "the first one")
+	first := w.pid()
+	var all sync.WaitGroup
+	for n := range 32 {
+		all.Go(func() { wantRight(t, w, strings.Repeat("x", n+1)) })
+	}
+	all.Wait()
+	if first == 0 || first == os.Getpid() || w.pid() != first {
+		t.Errorf("this is process %d; hashes were computed by %d and %d", os.Getpid(), first, w.pid())
+	}
+	if log.Len() != 0 {
+		t.Errorf("it complains: %s", log)
+	}
+}
+
+// TestDeath: who dies is replaced, a second after it was started, and nobody is refused
+// until then.
+func TestDeath(t *testing.T) {
+	w, log := newWorker(t)
+	wantRight(t, w, "before")
+	first := w.pid()
+	w.mu.Lock()
+	process := w.process.cmd.Process
+	w.notYet = time.Now().Add(time.Hour)
+	w.mu.Unlock()
+	if err := process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	wantRight(t, w, "at that moment")
+	wantRight(t, w, "a little later")
+	if w.pid() != 0 || strings.Count(log.String(), "passwords are hashed beside the requests") != 1 {
+		t.Errorf("process %d, and it said: %s", w.pid(), log)
+	}
+	w.mu.Lock()
+	w.notYet = time.Now()
+	w.mu.Unlock()
+	wantRight(t, w, "when it is time")
+	if next := w.pid(); next == 0 || next == first {
+		t.Errorf("process %d follows %d", next, first)
+	}
+}
+
+// TestMissing: without the program all goes on, too.
+func TestMissing(t *testing.T) {
+	var log bytes.Buffer
+	w := New(slog.New(slog.NewTextHandler(&log, nil)), filepath.Join(t.TempDir(), "nothing"), "hashes")
+	defer w.Close()
+	wantRight(t, w, "here")
+	wantRight(t, w, "and here")
+	if strings.Count(log.String(), "level=WARN") != 1 {
+		t.Errorf("it said: %s", &log)
+	}
+}
+
+// TestClosed: the last sign-ins of a server that stops are answered.
+func TestClosed(t *testing.T) {
+	w, log := newWorker(t)
+	wantRight(t, w, "open")
+	w.Close()
+	wantRight(t, w, "closed")
+	w.Close()
+	if w.pid() != 0 || log.Len() != 0 {
+		t.Errorf("process %d, and it said: %s", w.pid(), log)
+	}
+}
+
+// TestOrphan: the process ends when whoever has started it does, however that ends.
+func TestOrphan(t *testing.T) {
+	w, _ := newWorker(t)
+	p, err := start(w.path, w.args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- p.cmd.Wait() }()
+	_ = p.client.Close() // closes the pipes, as the kernel would
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		p.end()
+		t.Fatal("it lives on")
+	}
+}
