@@ -93,7 +93,7 @@ func (s *storm) run(ctx context.Context) (err error) {
 	}
 	devices := make([]string, owners)
 	for i := range devices {
-		entered, err := s.server.enter(ctx, somewhere(), fmt.Sprintf("owner-%d", i+1), right)
+		entered, err := s.server.enter(ctx, somewhere(), fmt.Sprintf("owner-%d", i+1))
 		if err != nil {
 			return err
 		}

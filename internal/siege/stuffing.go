@@ -90,7 +90,7 @@ func (s *stuffing) run(ctx context.Context) (err error) {
 func (s *stuffing) meet(ctx context.Context) ([]string, error) {
 	devices := make([]string, witnesses)
 	for i := range devices {
-		entered, err := s.server.enter(ctx, fmt.Sprintf("192.0.2.%d", i+1), name(i), right)
+		entered, err := s.server.enter(ctx, fmt.Sprintf("192.0.2.%d", i+1), name(i))
 		if err != nil {
 			return nil, err
 		}

@@ -45,8 +45,9 @@ func membersOf(target reflect.Value) (members, error) {
 var knownTypes sync.Map // from reflect.Type to []field
 
 func knownFields(t reflect.Type) ([]field, error) {
-	if known, ok := knownTypes.Load(t); ok {
-		return known.([]field), nil
+	known, _ := knownTypes.Load(t)
+	if fields, ok := known.([]field); ok {
+		return fields, nil
 	}
 	fields, err := fieldsOf(t)
 	if err == nil {
