@@ -16,7 +16,7 @@ type hashWorkerCommand struct{}
 // passwords to check until it has stopped.
 func (hashWorkerCommand) Run(std *stdio) error {
 	signal.Ignore(os.Interrupt, syscall.SIGTERM)
-	return hashworker.Serve(std.in, std.out)
+	return hashworker.Serve(newLogger(std.err, "info"), std.in, std.out)
 }
 
 // newHashWorker has this very program hash passwords in a process of its own.

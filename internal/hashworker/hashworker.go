@@ -167,10 +167,11 @@ func (p *process) end() {
 }
 
 // Serve computes hashes until in ends, which it does when the process that asks does,
-// however that ends. It lets all other processes of the machine go first.
-func Serve(in io.ReadCloser, out io.WriteCloser) error {
+// however that ends. It lets all other processes of the machine go first, unless a sandbox
+// forbids that: then it says so in the log.
+func Serve(log *slog.Logger, in io.ReadCloser, out io.WriteCloser) error {
 	if err := giveWay(); err != nil {
-		return fmt.Errorf("give way to other processes: %w", err)
+		log.Warn("the process that hashes passwords may not give way to the server", "error", err)
 	}
 	server := rpc.NewServer()
 	if err := server.RegisterName("Hashes", hashes{}); err != nil {

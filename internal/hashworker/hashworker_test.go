@@ -16,7 +16,7 @@ import (
 // TestMain lets the test binary be the process that hashes.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == "hash-worker" {
-		if err := Serve(os.Stdin, os.Stdout); err != nil {
+		if err := Serve(slog.New(slog.NewTextHandler(os.Stderr, nil)), os.Stdin, os.Stdout); err != nil {
 			panic(err)
 		}
 		return
