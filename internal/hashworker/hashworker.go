@@ -30,9 +30,9 @@ const (
 	patience = 15 * time.Second
 	// restartDelay bounds how often a process that keeps failing is started.
 	restartDelay = time.Second
-	// niceness makes the kernel give a busy process of ours about a tenth of what it gives
-	// to the server beside it, and all of what that leaves.
-	niceness = 10
+	// niceness makes the kernel give a busy thread of ours a third of what it gives to one of
+	// the server beside it, and all of what that leaves.
+	niceness = 5
 	method   = "Hashes.Argon2id"
 )
 
