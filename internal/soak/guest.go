@@ -317,5 +317,5 @@ func (g *guest) untilAnswered(ask func() *reply) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s got no answer although all faults are over", g.person.name)
+	return fmt.Errorf("guest %d got no answer although all faults are over", g.id)
 }

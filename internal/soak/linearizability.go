@@ -69,7 +69,7 @@ func (t *trial) play(ctx context.Context, seed uint64) (*History, error) {
 	if err != nil {
 		return nil, err
 	}
-	admin, err := newAdmin(ctx, caller, rec, seed, guests)
+	admin, err := newAdmin(caller, rec, seed, guests)
 	if err != nil {
 		return nil, err
 	}
@@ -140,19 +140,30 @@ type admin struct {
 	guests []*guest
 }
 
-func newAdmin(ctx context.Context, caller *caller, rec *recorder, seed uint64, guests []*guest) (*admin, error) {
-	answer, err := caller.send(ctx, 0, call{method: "POST", path: "/auth/login", body: map[string]string{
-		"username": administrator, "password": testPassword, "delivery": "body",
-	}})
+// newAdmin signs the administrator in. Servers may still recover from the faults of the
+// history before, so it asks until it is answered.
+func newAdmin(caller *caller, rec *recorder, seed uint64, guests []*guest) (*admin, error) {
+	self := &guest{
+		id: len(guests), caller: caller, rec: rec,
+		rng: rand.New(rand.NewPCG(seed, 1000)), //nolint:gosec // it has to be the same again
+	}
+	var answer *reply
+	err := self.untilAnswered(func() *reply {
+		var err error
+		answer, err = caller.send(context.Background(), 0, call{method: "POST", path: "/auth/login", body: map[string]string{
+			"username": administrator, "password": testPassword, "delivery": "body",
+		}})
+		if err != nil || answer.status == http.StatusServiceUnavailable {
+			time.Sleep(50 * time.Millisecond)
+			return nil
+		}
+		return answer
+	})
 	if err == nil && answer.status != http.StatusOK {
 		err = fmt.Errorf("%d %s", answer.status, answer.Code)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("sign in as %s: %w", administrator, err)
-	}
-	self := &guest{
-		id: len(guests), caller: caller, rec: rec,
-		rng: rand.New(rand.NewPCG(seed, 1000)), //nolint:gosec // it has to be the same again
 	}
 	return &admin{guest: self, token: answer.AccessToken, guests: guests}, nil
 }
