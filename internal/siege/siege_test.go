@@ -46,7 +46,7 @@ func TestStorm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.told[401] == 0 || s.refreshes[1].count() == 0 || s.patience.count() == 0 {
+	if len(s.told) == 0 || s.refreshes[1].count() == 0 || s.patience.count() == 0 {
 		t.Error("somebody was not there")
 	}
 }
