@@ -40,7 +40,7 @@ func TestStuffing(t *testing.T) {
 func TestStorm(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
-	s := storm{out: &out, attackers: 100, sessions: 40, phase: time.Second}
+	s := storm{out: &out, attackers: 100, sessions: 40, phase: 2 * time.Second}
 	err := s.run(t.Context())
 	t.Log(out.String())
 	if err != nil {
