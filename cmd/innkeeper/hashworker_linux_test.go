@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestHashWorkerDies kills the process that hashes passwords for a server. Nobody's sign-in
-// fails, and it ends with the server that is killed.
+// TestHashWorkerDies kills the process that hashes passwords for a server: nobody's sign-in
+// fails.
 func TestHashWorkerDies(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
