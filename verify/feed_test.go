@@ -135,6 +135,20 @@ func (f *feedIssuer) revoke(kind revoked.Kind, ids ...string) {
 		}
 		f.entries = append(f.entries, feedEntry{Seq: seq, Kind: string(kind), ID: id})
 	}
+	f.tell()
+}
+
+// restore puts back a backup that has the first n entries. Who waits is told, as by
+// the real one: numbers may be given again, and must not pass a cursor unseen.
+func (f *feedIssuer) restore(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.entries = slices.Clone(f.entries[:n])
+	f.tell()
+}
+
+// tell wakes those who wait, under the lock.
+func (f *feedIssuer) tell() {
 	close(f.news)
 	f.news = make(chan struct{})
 }
