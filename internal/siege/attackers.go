@@ -23,6 +23,9 @@ type attackers struct {
 	URL   string        `json:"url"`
 	Count int           `json:"count"`
 	For   time.Duration `json:"for"` // nanoseconds
+	// Strangers are so many users, "stranger-1" and on, whose names are guessed at instead
+	// of such that nobody has.
+	Strangers int `json:"strangers"`
 }
 
 // attackVariable holds the attackers that a process of this program is to be.
@@ -78,7 +81,7 @@ func (a attackers) attack() told {
 	var statuses [600]atomic.Int64
 	var all sync.WaitGroup
 	for n := range a.Count {
-		all.Go(func() { s.attack(ctx, n, &statuses) })
+		all.Go(func() { a.guess(ctx, s, n, &statuses) })
 	}
 	all.Wait()
 	t := told{}
@@ -90,20 +93,28 @@ func (a attackers) attack() told {
 	return t
 }
 
-// attack guesses at owners half of the time, and else at names that nobody has: those
-// are never tried twice, so that each is a password to be hashed.
-func (s *server) attack(ctx context.Context, n int, statuses *[600]atomic.Int64) {
+// guess tries owners half of the time, and else names that are never tried twice, so that
+// each is a password to be compared.
+func (a attackers) guess(ctx context.Context, s *server, n int, statuses *[600]atomic.Int64) {
 	for i := n; ctx.Err() == nil; i++ {
 		name := fmt.Sprintf("owner-%d", i%owners+1)
 		if i/owners%2 == 1 {
-			name = fmt.Sprintf("nobody-%d-%d", n, time.Now().UnixNano())
+			name = a.fresh(n)
 		}
-		a, err := s.login(ctx, somewhere(), name, wrong, "")
+		answered, err := s.login(ctx, somewhere(), name, wrong, "")
 		if err == nil {
-			statuses[a.status].Add(1)
+			statuses[answered.status].Add(1)
 		}
 		rest(ctx, time.Second/2+rand.N(time.Second)) //nolint:gosec // spreads them, and guards nothing
 	}
+}
+
+// fresh returns a name that hardly anybody has tried.
+func (a attackers) fresh(n int) string {
+	if a.Strangers > 0 {
+		return fmt.Sprintf("stranger-%d", 1+rand.IntN(a.Strangers)) //nolint:gosec // any
+	}
+	return fmt.Sprintf("nobody-%d-%d", n, time.Now().UnixNano())
 }
 
 // String implements [fmt.Stringer].

@@ -47,6 +47,7 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 		flags.IntVar(&s.attackers, "attackers", 500, "sign-ins at the same moment")
 		flags.IntVar(&s.sessions, "sessions", 400, "refreshed meanwhile, each every two seconds")
 		flags.DurationVar(&s.phase, "phase", phaseLength, "how long it is quiet, and how long it storms; four times each")
+		flags.IntVar(&s.strangers, "imported", 0, "people who came from Firebase and have not signed in since, to guess at instead of names that nobody has")
 		return parsed(flags, args[1:], func() error { return s.run(ctx) })
 	case "stuffing":
 		s := stuffing{out: out}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"math/rand/v2"
 
@@ -42,6 +43,18 @@ func imported(name string, cost int) (map[string]any, error) {
 		return nil, err
 	}
 	return map[string]any{"username": name, "password_hash": string(hash)}, nil
+}
+
+// migrated returns so many users who come from Firebase, "name-1" and on, none of whom has
+// the password that is guessed.
+func migrated(name string, n int) []map[string]any {
+	key, salt, tag := make([]byte, 64), "c2FsdA==", base64.StdEncoding.EncodeToString(make([]byte, 64))
+	hash := password.FirebaseProject{SignerKey: key, SaltSeparator: []byte{7}, Rounds: 8, MemCost: 14}.Hash(tag, salt)
+	users := make([]map[string]any, n)
+	for i := range users {
+		users[i] = map[string]any{"username": fmt.Sprintf("%s-%d", name, i+1), "password_hash": hash}
+	}
+	return users
 }
 
 // somewhere returns an address that hardly anybody else has.

@@ -39,15 +39,20 @@ func TestStuffing(t *testing.T) {
 
 func TestStorm(t *testing.T) {
 	t.Parallel()
-	var out strings.Builder
-	s := storm{out: &out, attackers: 100, sessions: 40, phase: time.Second}
-	err := s.run(t.Context())
-	t.Log(out.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s.told[401] == 0 || s.refreshes[1].count() == 0 || s.patience.count() == 0 {
-		t.Error("somebody was not there")
+	for name, strangers := range map[string]int{"at names that nobody has": 0, "at people who were imported": 1000} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var out strings.Builder
+			s := storm{out: &out, attackers: 100, sessions: 40, strangers: strangers, phase: time.Second}
+			err := s.run(t.Context())
+			t.Log(out.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.told[401] == 0 || s.refreshes[1].count() == 0 || s.patience.count() == 0 {
+				t.Error("somebody was not there")
+			}
+		})
 	}
 }
 

@@ -34,6 +34,7 @@ type storm struct {
 	out       io.Writer
 	attackers int
 	sessions  int
+	strangers int // imported users whose passwords are guessed at; 0: names that nobody has
 	phase     time.Duration
 
 	server    *server
@@ -78,6 +79,7 @@ func (s *storm) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	users = append(users, migrated("stranger", s.strangers)...)
 	s.server, err = open(ctx, users)
 	if err != nil {
 		return err
@@ -140,7 +142,7 @@ func (s *storm) pass(ctx context.Context, stormy bool, guests []*load.Session, d
 
 // beset lets the attackers come for one phase.
 func (s *storm) beset(ctx context.Context) {
-	got, err := attackers{URL: s.server.url, Count: s.attackers, For: s.phase}.run(ctx)
+	got, err := attackers{URL: s.server.url, Count: s.attackers, Strangers: s.strangers, For: s.phase}.run(ctx)
 	if err != nil {
 		s.failed.Store(&err)
 	}
