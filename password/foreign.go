@@ -120,13 +120,22 @@ func (h *Hasher) verifyForeign(ctx context.Context, f foreign, password string) 
 		return fmt.Errorf("verify password: %w", err)
 	}
 	defer h.gate.leave(slots)
-	if f.matches([]byte(password)) {
+	encoded := f.encode()
+	if h.engine.MatchesImported(encoded, []byte(password)) {
 		return nil
 	}
-	if normal := normalize(password); normal != password && f.matches([]byte(normal)) {
+	if normal := normalize(password); normal != password && h.engine.MatchesImported(encoded, []byte(normal)) {
 		return nil
 	}
 	return ErrMismatch
+}
+
+// MatchesImported reports whether a password, exactly as it is, belongs to a hash that
+// [Import] has read. It waits for no turn; a [Hasher] does. It is false for what is no
+// such hash.
+func MatchesImported(encoded string, password []byte) bool {
+	f, err := parseForeign(encoded)
+	return err == nil && f.matches(password)
 }
 
 // number reads a decimal number without sign, leading zeros or anything else.

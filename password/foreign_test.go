@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -225,6 +226,36 @@ func TestImportRefuses(t *testing.T) {
 		}
 		if _, err := newCheapHasher(t).Verify(t.Context(), encoded, secret); !errors.Is(err, want) {
 			t.Errorf("verify %.80s: got %v, want %v", encoded, err, want)
+		}
+	}
+}
+
+// engineSpy notes what the engine is asked to compare.
+type engineSpy struct {
+	here
+	asked []string
+}
+
+func (e *engineSpy) MatchesImported(encoded string, password []byte) bool {
+	e.asked = append(e.asked, encoded+" "+string(password))
+	return e.here.MatchesImported(encoded, password)
+}
+
+// Whoever computes elsewhere gets hashes in the spelling of the store, and passwords first
+// as they are and then in their normal form.
+func TestForeignHashesAreComparedByTheEngine(t *testing.T) {
+	spy := &engineSpy{}
+	h := newHasher(t, Config{Engine: spy})
+	const encoded = "$pbkdf2-sha256$i=1$c2FsdA$AAAAAAAAAAAAAAAAAAAAAA"
+	if _, err := h.Verify(t.Context(), encoded, "wro\u0301ng"); !errors.Is(err, ErrMismatch) {
+		t.Errorf("got %v, want ErrMismatch", err)
+	}
+	if want := []string{encoded + " wro\u0301ng", encoded + " wr\u00f3ng"}; !slices.Equal(spy.asked, want) {
+		t.Errorf("the engine was asked %q, want %q", spy.asked, want)
+	}
+	for _, malformed := range []string{"", "$argon2id$v=19$m=19456,t=2,p=1", "nonsense"} {
+		if MatchesImported(malformed, []byte("wrong")) {
+			t.Errorf("%q matches", malformed)
 		}
 	}
 }

@@ -100,15 +100,29 @@ type Config struct {
 	// raising Params. Negative: nobody waits.
 	Queue int
 
-	// Derive computes argon2id somewhere else than in this process, and returns exactly what
-	// [Argon2id] does. It has no way to fail: whoever computes elsewhere computes here if
-	// that fails. Nil: Argon2id.
-	Derive func(params Params, salt, password []byte) []byte
+	// Engine does what is costly, such as in another process. Nil: this one does.
+	Engine Engine
 
 	// InsecureWeakParams accepts Params below the floor that [Params] names. It
 	// is for tests, where a hash should cost nothing, and MUST NOT be set
 	// anywhere else: a stolen database would give up its passwords.
 	InsecureWeakParams bool
+}
+
+// Engine computes hashes, and returns exactly what the functions of the same names do. It
+// has no way to fail: whoever computes elsewhere computes here if that fails.
+type Engine interface {
+	Argon2id(p Params, salt, password []byte) []byte
+	MatchesImported(encoded string, password []byte) bool
+}
+
+// here is the Engine of this process.
+type here struct{}
+
+func (here) Argon2id(p Params, salt, password []byte) []byte { return Argon2id(p, salt, password) }
+
+func (here) MatchesImported(encoded string, password []byte) bool {
+	return MatchesImported(encoded, password)
 }
 
 // Hasher computes and compares password hashes, a bounded number at a time. The
@@ -125,9 +139,9 @@ type Hasher struct {
 	decoy string
 	gate  *gate
 	line  int // to wait in
-	// derive is argon2id. Tests put a probe before it, to count and to hold the
-	// hashes that really run.
-	derive func(params Params, salt, password []byte) []byte
+	// Tests put a probe before the engine, to count and to hold the hashes that really
+	// run.
+	engine Engine
 }
 
 // New returns a Hasher. It returns [ErrParams] for Params out of bounds, and
@@ -148,9 +162,9 @@ func New(cfg Config) (*Hasher, error) {
 	if concurrency == 0 {
 		concurrency = max(1, runtime.GOMAXPROCS(0)-1)
 	}
-	derive := cfg.Derive
-	if derive == nil {
-		derive = Argon2id
+	engine := cfg.Engine
+	if engine == nil {
+		engine = here{}
 	}
 	queue := cfg.Queue
 	if queue == 0 {
@@ -167,7 +181,7 @@ func New(cfg Config) (*Hasher, error) {
 		decoy:  decoy.encode(),
 		gate:   newGate(concurrency, max(queue, 0)),
 		line:   secondLine,
-		derive: derive,
+		engine: engine,
 	}, nil
 }
 
@@ -269,7 +283,7 @@ func (h *Hasher) tag(ctx context.Context, d digest, password string) ([]byte, er
 	}
 	defer h.gate.leave(slots)
 	// Normalizing takes time as well, so it is done inside the bound.
-	return h.derive(d.params, d.salt[:], []byte(normalize(password))), nil
+	return h.engine.Argon2id(d.params, d.salt[:], []byte(normalize(password))), nil
 }
 
 // slots returns how much of the gate a hash of so many KiB takes: one slot for each

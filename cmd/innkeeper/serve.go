@@ -158,7 +158,7 @@ func oneMoreThread() (back func()) {
 // authority decides over what the data holds.
 func (s *serveCommand) authority(ctx context.Context, d *data, hashes *hashworker.Worker, log *slog.Logger) (*innkeeper.Authority, error) {
 	hashing := s.Passwords.hashing()
-	hashing.Derive = hashes.Derive
+	hashing.Engine = hashes
 	return innkeeper.Open(ctx, innkeeper.Config{
 		Issuer:   s.Issuer,
 		Audience: s.Audience,

@@ -5,7 +5,7 @@
 //
 //	worker := hashworker.New(log, path, "innkeeper", "hash-worker")
 //	defer worker.Close()
-//	password.New(password.Config{Derive: worker.Derive})
+//	password.New(password.Config{Engine: worker})
 //
 // The process that is started calls [Serve].
 package hashworker
@@ -33,17 +33,26 @@ const (
 	// niceness makes the kernel give a busy thread of ours a third of what it gives to one of
 	// the server beside it, and all of what that leaves.
 	niceness = 5
-	method   = "Hashes.Argon2id"
+	// service is what the process offers to [net/rpc].
+	service = "Hashes"
 )
 
-// Job is one hash to be computed.
-type Job struct {
+// Derivation is a hash to be computed.
+type Derivation struct {
 	Params         password.Params
 	Salt, Password []byte
 }
 
+// Comparison is with a hash of another program.
+type Comparison struct {
+	Encoded  string
+	Password []byte
+}
+
 // Worker hands hashes to its process, which it starts at the first one and again when it
-// has died. It is safe for concurrent use; make one with [New].
+// has died. It is safe for concurrent use; make one with [New]. It is a [password.Engine],
+// which computes here, and logs why, where the process does not answer: no sign-in fails
+// for it.
 type Worker struct {
 	log  *slog.Logger
 	path string
@@ -62,22 +71,37 @@ func New(log *slog.Logger, path string, args ...string) *Worker {
 	return &Worker{log: log, path: path, args: args}
 }
 
-// Derive computes argon2id, as [password.Argon2id] does; and calls that, and logs why,
-// where the process does not answer: no sign-in fails for it.
-func (w *Worker) Derive(params password.Params, salt, secret []byte) []byte {
+// Argon2id implements [password.Engine].
+func (w *Worker) Argon2id(p password.Params, salt, secret []byte) []byte {
+	var tag []byte
+	if w.compute("Argon2id", Derivation{p, salt, secret}, &tag) {
+		return tag
+	}
+	return password.Argon2id(p, salt, secret)
+}
+
+// MatchesImported implements [password.Engine].
+func (w *Worker) MatchesImported(encoded string, secret []byte) bool {
+	var matches bool
+	if w.compute("MatchesImported", Comparison{encoded, secret}, &matches) {
+		return matches
+	}
+	return password.MatchesImported(encoded, secret)
+}
+
+// compute asks the process, and reports whether it has answered.
+func (w *Worker) compute(method string, job, answer any) bool {
 	p, err := w.running()
 	if err == nil {
-		var tag []byte
-		tag, err = p.ask(Job{params, salt, secret})
-		if err == nil {
-			return tag
+		if err = p.ask(method, job, answer); err == nil {
+			return true
 		}
 		w.drop(p)
 	}
 	if !errors.Is(err, errResting) {
 		w.log.Warn("passwords are hashed beside the requests for now", "error", err)
 	}
-	return password.Argon2id(params, salt, secret)
+	return false
 }
 
 var errResting = errors.New("the process that hashes passwords is not started at once again")
@@ -145,18 +169,17 @@ func start(path string, args []string) (*process, error) {
 	return &process{cmd: cmd, client: rpc.NewClient(pipes{out, in})}, nil
 }
 
-func (p *process) ask(job Job) ([]byte, error) {
-	var tag []byte
-	call := p.client.Go(method, job, &tag, make(chan *rpc.Call, 1))
+func (p *process) ask(method string, job, answer any) error {
+	call := p.client.Go(service+"."+method, job, answer, make(chan *rpc.Call, 1))
 	select {
 	case <-call.Done:
 	case <-time.After(patience):
-		return nil, fmt.Errorf("no hash within %s", patience)
+		return fmt.Errorf("no hash within %s", patience)
 	}
 	if call.Error != nil {
-		return nil, fmt.Errorf("the process that hashes passwords: %w", call.Error)
+		return fmt.Errorf("the process that hashes passwords: %w", call.Error)
 	}
-	return tag, nil
+	return nil
 }
 
 // end kills the process: nobody waits for an answer of it any more.
@@ -174,7 +197,7 @@ func Serve(log *slog.Logger, in io.ReadCloser, out io.WriteCloser) error {
 		log.Warn("the process that hashes passwords may not give way to the server", "error", err)
 	}
 	server := rpc.NewServer()
-	if err := server.RegisterName("Hashes", hashes{}); err != nil {
+	if err := server.RegisterName(service, hashes{}); err != nil {
 		return err
 	}
 	server.ServeConn(pipes{in, out})
@@ -183,9 +206,15 @@ func Serve(log *slog.Logger, in io.ReadCloser, out io.WriteCloser) error {
 
 type hashes struct{}
 
-// Argon2id is what [net/rpc] calls.
-func (hashes) Argon2id(job Job, tag *[]byte) error {
+// Argon2id is called by [net/rpc].
+func (hashes) Argon2id(job Derivation, tag *[]byte) error {
 	*tag = password.Argon2id(job.Params, job.Salt, job.Password)
+	return nil
+}
+
+// MatchesImported is called by [net/rpc].
+func (hashes) MatchesImported(job Comparison, matches *bool) error {
+	*matches = password.MatchesImported(job.Encoded, job.Password)
 	return nil
 }
 

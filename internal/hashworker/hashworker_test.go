@@ -2,6 +2,8 @@ package hashworker
 
 import (
 	"bytes"
+	"encoding/base64"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -24,6 +26,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+var _ password.Engine = (*Worker)(nil)
+
 var cheap = password.Params{Memory: 64, Iterations: 1, Parallelism: 1}
 
 func newWorker(t *testing.T) (w *Worker, log *bytes.Buffer) {
@@ -38,14 +42,21 @@ func newWorker(t *testing.T) (w *Worker, log *bytes.Buffer) {
 	return w, log
 }
 
-// wantRight checks that a hash is the one that this process would compute.
+// wantRight checks that a hash, and a comparison, is what this process would compute.
 func wantRight(t *testing.T, w *Worker, secret string) {
 	t.Helper()
 	salt := []byte("sixteen bytes of")
-	if got, want := w.Derive(cheap, salt, []byte(secret)), password.Argon2id(cheap, salt, []byte(secret)); !bytes.Equal(got, want) {
-		t.Errorf("%s: got %x, want %x", secret, got, want)
+	tag := password.Argon2id(cheap, salt, []byte(secret))
+	if got := w.Argon2id(cheap, salt, []byte(secret)); !bytes.Equal(got, tag) {
+		t.Errorf("%s: got %x, want %x", secret, got, tag)
+	}
+	imported := fmt.Sprintf("$argon2id$v=19$m=64,t=1,p=1$%s$%s", text(salt), text(tag))
+	if !w.MatchesImported(imported, []byte(secret)) || w.MatchesImported(imported, []byte(secret+"?")) {
+		t.Errorf("%s: does not match %s, or all does", secret, imported)
 	}
 }
+
+func text(raw []byte) string { return base64.RawStdEncoding.EncodeToString(raw) }
 
 func (w *Worker) pid() int {
 	w.mu.Lock()
@@ -56,8 +67,8 @@ func (w *Worker) pid() int {
 	return w.process.cmd.Process.Pid
 }
 
-// TestDerive: many at once, all right, and all by one other process.
-func TestDerive(t *testing.T) {
+// TestMany: many at once, all right, and all by one other process.
+func TestMany(t *testing.T) {
 	w, log := newWorker(t)
 	wantRight(t, w, "the first one")
 	first := w.pid()
