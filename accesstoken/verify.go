@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper/internal/strictjson"
@@ -70,7 +71,7 @@ func authenticate(token, kind string, keys func(string) (PublicKey, bool)) ([]by
 	payloadText, signatureText, _ := strings.Cut(rest, ".")
 	signed := token[:len(headerText)+len(".")+len(payloadText)]
 
-	header, err := decodeHeader(headerText, kind)
+	header, err := recall(headerText, kind)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +95,36 @@ func authenticate(token, kind string, keys func(string) (PublicKey, bool)) ([]by
 	if key.alg.method().Verify(signed, signature, key.key) != nil {
 		return nil, ErrSignature
 	}
+	remember(headerText, kind, header)
 	return payload, nil
+}
+
+// genuine is the header of the genuine token that was verified last. All tokens of a key
+// have the same one, and what it says follows from its text alone, so that it need not be
+// read for each of them.
+var genuine atomic.Pointer[genuineHeader]
+
+type genuineHeader struct {
+	text, kind string
+	header     wireHeader
+}
+
+func (g *genuineHeader) is(text, kind string) bool {
+	return g != nil && g.text == text && g.kind == kind
+}
+
+// recall is decodeHeader, unless this is the header that was read last.
+func recall(text, kind string) (wireHeader, error) {
+	if last := genuine.Load(); last.is(text, kind) {
+		return last.header, nil
+	}
+	return decodeHeader(text, kind)
+}
+
+func remember(text, kind string, header wireHeader) {
+	if !genuine.Load().is(text, kind) {
+		genuine.Store(&genuineHeader{strings.Clone(text), kind, header}) // a clone, or all of the token would stay
+	}
 }
 
 // decodeHeader reads a header and refuses what no key could make acceptable, so

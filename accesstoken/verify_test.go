@@ -478,3 +478,47 @@ func TestSignatureForm(t *testing.T) {
 	}
 	run(t, attacks, ed)
 }
+
+// A header that was read before, because the token before had the same, opens nothing:
+// key, signature and kind are looked at each time.
+func TestHeaderSeenBefore(t *testing.T) {
+	key, other := newKey(t, accesstoken.ES256), newKey(t, accesstoken.ES256)
+	good := key.sign(t, key.header(), payload(t, nil))
+	untyped := strings.Replace(key.header(), `"typ":"at+jwt",`, "", 1)
+	verify := func(token string, keys func(string) (accesstoken.PublicKey, bool)) error {
+		t.Helper()
+		if _, err := accesstoken.Verify(good, lookup(key), expectation()); err != nil {
+			t.Fatal(err)
+		}
+		_, err := accesstoken.Verify(token, keys, expectation())
+		return err
+	}
+	changed := newKey(t, accesstoken.RS256).Public()
+	for name, tried := range map[string]struct {
+		token string
+		keys  func(string) (accesstoken.PublicKey, bool)
+		want  error
+	}{
+		"once more":              {good, lookup(key), nil},
+		"another key":            {other.sign(t, other.header(), payload(t, nil)), lookup(other), nil},
+		"signed by another":      {other.sign(t, key.header(), payload(t, nil)), lookup(key), accesstoken.ErrSignature},
+		"the key is gone":        {good, lookup(other), accesstoken.ErrUnknownKey},
+		"its algorithm differs":  {good, func(string) (accesstoken.PublicKey, bool) { return changed, true }, accesstoken.ErrSignature},
+		"its beginning":          {good[:10] + good[strings.IndexByte(good, '.'):], lookup(key), accesstoken.ErrMalformed},
+		"more than it":           {"e30" + good, lookup(key), accesstoken.ErrMalformed},
+		"one of another kind":    {key.sign(t, untyped, payload(t, nil)), lookup(key), accesstoken.ErrMalformed},
+		"unsigned, and the same": {good[:strings.LastIndexByte(good, '.')+1], lookup(key), accesstoken.ErrSignature},
+	} {
+		if err := verify(tried.token, tried.keys); !errors.Is(err, tried.want) {
+			t.Errorf("%s: %v, want %v", name, err, tried.want)
+		}
+	}
+	// The other way round: what counts where no kind is asked for is not an access token.
+	token := key.sign(t, untyped, payload(t, nil))
+	if _, err := accesstoken.VerifyJWS(token, lookup(key)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := accesstoken.Verify(token, lookup(key), expectation()); !errors.Is(err, accesstoken.ErrMalformed) {
+		t.Errorf("a token of no kind: %v", err)
+	}
+}
