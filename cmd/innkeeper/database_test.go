@@ -74,6 +74,7 @@ func TestInterruptedWithAdvice(t *testing.T) {
 // is empty: those with one of them stay, and the others are turned away, then and
 // ever after.
 func TestFirstNodesRace(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	var keys [2]string
 	for k := range keys {

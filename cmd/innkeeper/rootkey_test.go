@@ -35,11 +35,13 @@ func newFleet(t *testing.T) *fleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("INNKEEPER_DATABASE", database)
+	env := []string{"INNKEEPER_DATABASE=" + database}
 	f := &fleet{t: t, database: database, operator: newServer(t)}
+	f.operator.env = env
 	f.operator.run("", "rootkey", "new", f.operator.data(rootKeyName))
 	for range 3 {
 		s := newServer(t, "--issuer", "http://localhost")
+		s.env = env
 		f.servers = append(f.servers, s)
 	}
 	f.restart()
@@ -155,6 +157,7 @@ func (f *fleet) rootKeys() []string {
 // TestRootKeyOfThreeServers replaces the root key of an installation, with people
 // who are signed in and go on, and some who are away meanwhile.
 func TestRootKeyOfThreeServers(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	away, gone := f.signIn(), f.signIn()
 	old := f.rootKeys()[0]
@@ -200,6 +203,7 @@ func TestRootKeyOfThreeServers(t *testing.T) {
 // that it holds, says that it is not ready once there is one that it cannot open, and
 // does not start again.
 func TestServerWithoutTheRootKey(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	forgotten := f.servers[2]
 	text, err := os.ReadFile(forgotten.data(rootKeyName))
@@ -241,6 +245,7 @@ func TestServerWithoutTheRootKey(t *testing.T) {
 
 // TestSigningKeysOfThreeServers rotates signing keys by hand, and in an emergency.
 func TestSigningKeysOfThreeServers(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	before := f.kids()
 	f.refused("cannot sign before", "key", "rotate")

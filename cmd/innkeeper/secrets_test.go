@@ -17,6 +17,7 @@ import (
 // bad, with the most talkative log, and then looks for those secrets in all that
 // was printed, in the audit log, and in the bytes of the database.
 func TestNoSecretIsWritten(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, "--log-level", "debug", "--signup", "open", "--refresh-leeway", "5s")
 	secrets := walkWithSecrets(t, s)
 	if len(secrets) < 20 {

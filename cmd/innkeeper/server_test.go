@@ -23,6 +23,7 @@ type server struct {
 	addr string
 	url  string
 	args []string
+	env  []string // beside that of the tests
 	cmd  *exec.Cmd
 	out  *lockedBuffer // what every start wrote to stdout and stderr
 }
@@ -77,6 +78,7 @@ func (s *server) stop() {
 func (s *server) command(args ...string) *exec.Cmd {
 	cmd := exec.Command("innkeeper", args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, s.out, s.out
+	cmd.Env = append(cmd.Environ(), s.env...)
 	return cmd
 }
 

@@ -141,6 +141,7 @@ func TestWebhookKill9(t *testing.T) {
 // TestWebhookOfThreeServers has three servers on PostgreSQL make events at the same time,
 // and be restarted meanwhile. Each event arrives once.
 func TestWebhookOfThreeServers(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	l := newListener(t)
 	l.listen(f.operator, "role.set")
