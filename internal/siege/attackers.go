@@ -93,8 +93,8 @@ func (a attackers) attack() told {
 	return t
 }
 
-// guess tries owners half of the time, and else names that are never tried twice, so that
-// each is a password to be compared.
+// guess tries owners half of the time, and else names that hardly anybody has tried, so
+// that each is a password to be compared.
 func (a attackers) guess(ctx context.Context, s *server, n int, statuses *[600]atomic.Int64) {
 	for i := n; ctx.Err() == nil; i++ {
 		name := fmt.Sprintf("owner-%d", i%owners+1)
@@ -109,7 +109,7 @@ func (a attackers) guess(ctx context.Context, s *server, n int, statuses *[600]a
 	}
 }
 
-// fresh returns a name that hardly anybody has tried.
+// fresh returns such a name.
 func (a attackers) fresh(n int) string {
 	if a.Strangers > 0 {
 		return fmt.Sprintf("stranger-%d", 1+rand.IntN(a.Strangers)) //nolint:gosec // any

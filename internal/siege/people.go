@@ -29,11 +29,7 @@ func people(ctx context.Context, name string, n int) ([]map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	users := make([]map[string]any, n)
-	for i := range users {
-		users[i] = map[string]any{"username": fmt.Sprintf("%s-%d", name, i+1), "password_hash": hash}
-	}
-	return users, nil
+	return lines(name, n, hash), nil
 }
 
 // imported is a user whose hash another program has made.
@@ -50,6 +46,11 @@ func imported(name string, cost int) (map[string]any, error) {
 func migrated(name string, n int) []map[string]any {
 	key, salt, tag := make([]byte, 64), "c2FsdA==", base64.StdEncoding.EncodeToString(make([]byte, 64))
 	hash := password.FirebaseProject{SignerKey: key, SaltSeparator: []byte{7}, Rounds: 8, MemCost: 14}.Hash(tag, salt)
+	return lines(name, n, hash)
+}
+
+// lines returns so many users with the same hash, for the import.
+func lines(name string, n int, hash string) []map[string]any {
 	users := make([]map[string]any, n)
 	for i := range users {
 		users[i] = map[string]any{"username": fmt.Sprintf("%s-%d", name, i+1), "password_hash": hash}
