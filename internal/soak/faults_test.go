@@ -80,7 +80,6 @@ type hardship struct {
 // engineFaults are those of a database server.
 func engineFaults(e *engine) []hardship {
 	path := e.paths[0]
-	nothing := func(context.Context) error { return nil }
 	pass := func(context.Context) error { return path.Pass() }
 	delay := func(d time.Duration) func(context.Context) error {
 		return func(context.Context) error {
@@ -88,12 +87,13 @@ func engineFaults(e *engine) []hardship {
 			return nil
 		}
 	}
+	cut, endCuts := repeatedly(path.Cut)
 	return []hardship{
 		{"slow, but not too slow", 2 * time.Second, delay(200 * time.Millisecond), delay(0), false},
 		{"stopped", time.Second, e.server.Stop, e.server.Start, true},
 		{"killed", 0, func(context.Context) error { return e.server.Kill() }, e.server.Start, true},
 		{"refusing", time.Second, func(context.Context) error { path.Cut(); return path.Refuse() }, pass, true},
-		{"cut off again and again", time.Second, repeatedly(path.Cut), nothing, true},
+		{"cut off again and again", time.Second, cut, endCuts, true},
 		{"slowed to 5 s", time.Second, delay(5 * time.Second), delay(0), true},
 		{"black-holed", time.Second, func(context.Context) error { path.Hang(); return nil }, pass, true},
 		{"frozen", time.Second, func(context.Context) error { return e.server.Freeze() },
@@ -101,14 +101,28 @@ func engineFaults(e *engine) []hardship {
 	}
 }
 
-func repeatedly(do func()) func(context.Context) error {
-	return func(context.Context) error {
-		for range 10 {
-			do()
-			time.Sleep(50 * time.Millisecond)
-		}
+// repeatedly does something again and again, from the first function until the second: a
+// cut between two requests is felt by nobody.
+func repeatedly(do func()) (begin, end func(context.Context) error) {
+	var stop context.CancelFunc
+	stopped := make(chan struct{})
+	begin = func(ctx context.Context) error {
+		ctx, stop = context.WithCancel(ctx)
+		go func() {
+			defer close(stopped)
+			for ctx.Err() == nil {
+				do()
+				sleep(ctx, 50*time.Millisecond)
+			}
+		}()
 		return nil
 	}
+	end = func(context.Context) error {
+		stop()
+		<-stopped
+		return nil
+	}
+	return begin, end
 }
 
 // afflicted is an inn under load, and under test.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -48,24 +49,38 @@ const (
 
 var errNoAnswer = errors.New("no answer, after all tries")
 
-// ask sends a request to some node. It returns nil if there was no answer, or one
-// that is no verdict.
-func (w *warden) ask(ctx context.Context, c call) *reply {
+// send sends a request to some node. It returns nil if there was no answer.
+func (w *warden) send(ctx context.Context, c call) *reply {
 	w.node = w.rng.IntN(len(w.caller.nodes))
 	answer, err := w.caller.send(ctx, w.node, c)
-	if err != nil || answer.status >= http.StatusInternalServerError {
+	if err != nil {
 		return nil
 	}
 	return answer
 }
 
-// insist asks until there is an answer.
+// ask does the same, and returns nil as well for an answer that is no verdict.
+func (w *warden) ask(ctx context.Context, c call) *reply {
+	answer := w.send(ctx, c)
+	if answer == nil || answer.status >= http.StatusInternalServerError {
+		return nil
+	}
+	return answer
+}
+
+// insist asks until there is a verdict, and no sooner again than it was told to: a
+// server whose hands are full of passwords says when to come back.
 func (w *warden) insist(ctx context.Context, c call) (*reply, error) {
 	for range wardenTries {
-		if answer := w.ask(ctx, c); answer != nil {
-			return answer, nil
+		pause := wardenPause
+		if answer := w.send(ctx, c); answer != nil {
+			if answer.status < http.StatusInternalServerError {
+				return answer, nil
+			}
+			seconds, _ := strconv.Atoi(answer.retryAfter)
+			pause = max(pause, time.Duration(seconds)*time.Second)
 		}
-		sleep(ctx, wardenPause)
+		sleep(ctx, pause)
 	}
 	return nil, errors.Join(fmt.Errorf("%s %s: %w", c.method, c.path, errNoAnswer), ctx.Err())
 }
