@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -20,16 +21,16 @@ import (
 // caller sends requests to the nodes of an inn. It tries nothing again by itself:
 // what it did and what it was told has to be known exactly.
 type caller struct {
-	nodes []string // URLs
-	http  *http.Client
+	nodes    []string // URLs
+	http     *http.Client
+	patience time.Duration // for an answer
 }
 
 // newCaller returns a caller for so many clients, which waits for an answer no
 // longer than patience.
 func newCaller(nodes []string, clients int, patience time.Duration) *caller {
-	return &caller{nodes: nodes, http: &http.Client{
+	return &caller{nodes: nodes, patience: patience, http: &http.Client{
 		Transport: &http.Transport{MaxIdleConnsPerHost: clients, DisableCompression: true},
-		Timeout:   patience,
 	}}
 }
 
@@ -38,9 +39,10 @@ func (c *caller) close() { c.http.CloseIdleConnections() }
 // call is one HTTP request.
 type call struct {
 	method, path string
-	body         any    // nil: none
-	bearer       string // the access token; empty: none
-	key          string // the header Idempotency-Key; empty: none
+	body         any           // nil: none
+	bearer       string        // the access token; empty: none
+	key          string        // the header Idempotency-Key; empty: none
+	patience     time.Duration // for this answer; zero: that of the caller
 }
 
 // reply is what the API says, good news and bad.
@@ -70,6 +72,8 @@ var errNotSent = errors.New("not sent")
 // send sends a request to a node. An error means that nobody knows what became of
 // it, unless it is errNotSent.
 func (c *caller) send(ctx context.Context, node int, r call) (*reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(r.patience, c.patience))
+	defer cancel()
 	req, err := r.request(ctx, c.nodes[node])
 	if err != nil {
 		return nil, err

@@ -45,6 +45,9 @@ func newWarden(ctx context.Context, c *caller, l *ledger, seed, id uint64) (*war
 const (
 	wardenTries = 40
 	wardenPause = 50 * time.Millisecond
+	// passwordPatience is for an answer that takes a password to be hashed, behind those
+	// of all others. Who hangs up sooner has it done for nothing, and comes back for more.
+	passwordPatience = 30 * time.Second
 )
 
 var errNoAnswer = errors.New("no answer, after all tries")
@@ -68,9 +71,10 @@ func (w *warden) ask(ctx context.Context, c call) *reply {
 	return answer
 }
 
-// insist asks until there is a verdict, and no sooner again than it was told to: a
-// server whose hands are full of passwords says when to come back.
+// insist sends a password until there is a verdict, and no sooner again than it was told
+// to: a server whose hands are full of passwords says when to come back.
 func (w *warden) insist(ctx context.Context, c call) (*reply, error) {
+	c.patience = passwordPatience
 	for range wardenTries {
 		pause := wardenPause
 		if answer := w.send(ctx, c); answer != nil {
