@@ -69,7 +69,11 @@ func (h *Histogram) Mean() time.Duration {
 	if h.count == 0 {
 		return 0
 	}
-	return time.Duration(math.Round(h.sum / float64(h.count) * float64(time.Second)))
+	mean := math.Round(h.sum / float64(h.count) * float64(time.Second))
+	if mean >= float64(h.max) { // by rounding: there may be no Duration as long as that
+		return h.max
+	}
+	return time.Duration(mean)
 }
 
 // Quantile returns the latency that the fraction q of the requests stayed within;

@@ -53,7 +53,7 @@ func TestMerge(t *testing.T) {
 		one.Merge(&other)
 		if !slices.Equal(one.counts, both.counts) || one.Count() != both.Count() || one.Max() != both.Max() ||
 			math.Abs(float64(one.Mean()-both.Mean())) > 1+1e-9*float64(both.Mean()) {
-			t.Fatalf("merged: %v, recorded: %v", one, both)
+			t.Fatalf("merged: %d, mean %d, max %d; recorded: %d, mean %d, max %d", one.Count(), one.Mean(), one.Max(), both.Count(), both.Mean(), both.Max())
 		}
 	})
 }
@@ -81,6 +81,15 @@ func TestEmptyHistogram(t *testing.T) {
 	h.Record(-time.Second)
 	if h.Count() != 1 || h.Max() != 0 || h.Quantile(.5) != 0 {
 		t.Errorf("a negative latency is not 0: %v", h)
+	}
+}
+
+// TestLongestLatency has an average that a float64 cannot tell from one too long.
+func TestLongestLatency(t *testing.T) {
+	var h Histogram
+	h.Record(math.MaxInt64)
+	if h.Mean() != math.MaxInt64 || h.Max() != math.MaxInt64 || h.Quantile(1) != math.MaxInt64 {
+		t.Errorf("mean %d, max %d, quantile %d", h.Mean(), h.Max(), h.Quantile(1))
 	}
 }
 
