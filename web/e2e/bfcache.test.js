@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { expire, stage } from './stage.js'
+import { until } from './until.js'
 
 const { checkIn } = stage()
 
@@ -49,6 +50,25 @@ describe('the Back button', { concurrency: 2 }, () => {
     const since = (await inn.ledger()).since(before)
     assert.deepEqual(since.calls.map(({ bearer }) => bearer), [false])
     assert.equal(since.sum.requests, 0)
+  })
+
+  test('D3.11: sign out in another tab, which the server does not hear of, then Back', async (t) => {
+    const { inn, person, tab } = await checkIn(t)
+    const other = await person.tab()
+    await other.ready()
+    await tab.page.goto(person.url('/away'))
+    await inn.faults({ path: '/auth/logout', end: 'reset-before' })
+    await other.signOut()
+    const before = await inn.ledger()
+    assert.deepEqual(before.ends, [], 'the cookie is there, and so is the session')
+    assert.equal(await back(tab), 'signed_out')
+    await tab.call()
+    const since = (await inn.ledger()).since(before)
+    assert.deepEqual(since.calls.map(({ bearer }) => bearer), [false])
+    assert.equal(since.sum.requests, 0)
+    await inn.faults()
+    await tab.page.evaluate(() => dispatchEvent(new Event('online')))
+    await until('the server hears of it', async () => (await inn.ledger()).ends.length > 0)
   })
 
   test('D3.11: a sign-out empties the cache of a browser that knows Clear-Site-Data: Back begins anew', async (t) => {

@@ -194,7 +194,7 @@ export function createCore(url, { shareTokens = true }, jar, send) {
     if (status === 'signed_out') {
       if (hint && hint.text !== actedOn && !isBuried()) lookCloser();
     } else if (pinnedHint) {
-      if (!hint) end('other_tab', false);
+      if (!hint || isBuried()) end('other_tab', false); // the cookie outlives a sign-out that the server has not heard of
       else if (hint.session !== pinnedHint) lookCloser(); // never go on as somebody else
     }
   }
@@ -260,9 +260,9 @@ export function createCore(url, { shareTokens = true }, jar, send) {
   /** Whether somebody has signed out of the session in the jar and the server has not been told. */
   function isBuried() {
     const buried = grave.read();
-    const found = buried && buried === jar.hint()?.session;
-    if (buried && !found) grave.erase(); // it dies with its session
-    return found;
+    if (buried === jar.hint()?.session) return buried;
+    if (buried) grave.erase(); // it dies with its session
+    return null;
   }
 
   /**
