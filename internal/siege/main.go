@@ -43,7 +43,7 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 		flags.IntVar(&t.tries, "tries", 2000, "of each question, half of them on each side")
 		return parsed(flags, args[1:], func() error { return t.run(ctx) })
 	case "storm":
-		s := storm{out: out}
+		s := storm{out: out, rounds: rounds}
 		flags.IntVar(&s.attackers, "attackers", 500, "sign-ins at the same moment")
 		flags.IntVar(&s.sessions, "sessions", 400, "refreshed meanwhile, each every two seconds")
 		flags.DurationVar(&s.phase, "phase", phaseLength, "how long it is quiet, and how long it storms; four times each")

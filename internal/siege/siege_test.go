@@ -43,7 +43,7 @@ func TestStorm(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var out strings.Builder
-			s := storm{out: &out, attackers: 100, sessions: 40, strangers: strangers, phase: time.Second}
+			s := storm{out: &out, attackers: 100, sessions: 40, strangers: strangers, phase: time.Second, rounds: 1}
 			err := s.run(t.Context())
 			t.Log(out.String())
 			if err != nil {

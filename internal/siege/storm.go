@@ -18,7 +18,7 @@ import (
 
 const (
 	phaseLength = 15 * time.Second
-	phases      = 4 // of quiet, and as many of storm, in turns: what befalls the machine befalls both
+	rounds      = 4 // of quiet and storm, in turns: what befalls the machine befalls both
 
 	// How often each of the sessions is refreshed that know nothing of the storm: far more
 	// often than real ones.
@@ -36,6 +36,7 @@ type storm struct {
 	sessions  int
 	strangers int // imported users whose passwords are guessed at; 0: names that nobody has
 	phase     time.Duration
+	rounds    int // of a phase of quiet and one of storm
 
 	server    *server
 	told      told         // to the attackers; written by one goroutine at a time
@@ -108,7 +109,7 @@ func (s *storm) run(ctx context.Context) (err error) {
 	if err := s.server.forgetMemory(); err != nil {
 		return err
 	}
-	for n := range 2 * phases {
+	for n := range 2 * s.rounds {
 		s.pass(ctx, n%2 == 1, guests, devices)
 	}
 	if ctx.Err() != nil {
