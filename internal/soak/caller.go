@@ -134,12 +134,15 @@ func (r call) request(ctx context.Context, node string) (*http.Request, error) {
 	return req, nil
 }
 
+// isVerdict says whether the server has decided, and not put off, what it was asked.
+func (a *reply) isVerdict() bool { return a.status < http.StatusInternalServerError }
+
 // outcome is what a history keeps of an answer.
 func (a *reply) outcome(err error) Outcome {
 	switch {
 	case err != nil:
 		return Outcome{Unknown: true, Error: err.Error()}
-	case a.status >= http.StatusInternalServerError:
+	case !a.isVerdict():
 		return Outcome{Unknown: true, Error: fmt.Sprintf("%d %s", a.status, a.Code), Status: a.status}
 	}
 	out := Outcome{

@@ -65,7 +65,7 @@ func (w *warden) send(ctx context.Context, c call) *reply {
 // ask does the same, and returns nil as well for an answer that is no verdict.
 func (w *warden) ask(ctx context.Context, c call) *reply {
 	answer := w.send(ctx, c)
-	if answer == nil || answer.status >= http.StatusInternalServerError {
+	if answer == nil || !answer.isVerdict() {
 		return nil
 	}
 	return answer
@@ -78,7 +78,7 @@ func (w *warden) insist(ctx context.Context, c call) (*reply, error) {
 	for range wardenTries {
 		pause := wardenPause
 		if answer := w.send(ctx, c); answer != nil {
-			if answer.status < http.StatusInternalServerError {
+			if answer.isVerdict() {
 				return answer, nil
 			}
 			seconds, _ := strconv.Atoi(answer.retryAfter)

@@ -3,7 +3,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { expire, stage } from './stage.js'
-import { until } from './until.js'
 
 const { checkIn } = stage()
 
@@ -68,7 +67,7 @@ describe('the Back button', { concurrency: 2 }, () => {
     assert.equal(since.sum.requests, 0)
     await inn.faults()
     await tab.page.evaluate(() => dispatchEvent(new Event('online')))
-    await until('the server hears of it', async () => (await inn.ledger()).ends.length > 0)
+    await inn.until('the sign-out', (ledger) => ledger.ends.length === 1)
   })
 
   test('D3.11: a sign-out empties the cache of a browser that knows Clear-Site-Data: Back begins anew', async (t) => {

@@ -260,9 +260,8 @@ export function createCore(url, { shareTokens = true }, jar, send) {
   /** Whether somebody has signed out of the session in the jar and the server has not been told. */
   function isBuried() {
     const buried = grave.read();
-    if (buried === jar.hint()?.session) return buried;
-    if (buried) grave.erase(); // it dies with its session
-    return null;
+    if (buried && buried !== jar.hint()?.session) return void grave.erase(); // it dies with its session
+    return buried;
   }
 
   /**
