@@ -71,7 +71,7 @@ func TestKeychain(t *testing.T) {
 	check(t, source.Login(t.Context(), client.Credentials{Username: "ada", Password: innkeepertest.Password}))
 	item, err := keyring.Get("innkeeper test", t.Name())
 	check(t, err)
-	if !strings.Contains(item, "ikr_") || strings.Contains(item, "eyJ") || len(item) > 1000 {
+	if found := innkeepertest.FindSecrets(item); len(found) != 1 || !strings.HasPrefix(found[0], "ikr_") || len(item) > 1000 {
 		t.Errorf("the item has %d bytes: %s", len(item), item)
 	}
 	inn.Clock.Advance(16 * time.Minute)
@@ -122,7 +122,7 @@ func nothingInClear(t *testing.T, store *keychain.Store) {
 			return err
 		}
 		text, err := os.ReadFile(path)
-		if strings.Contains(string(text), "ikr_") || strings.Contains(string(text), "eyJ") {
+		if innkeepertest.FindSecrets(string(text)) != nil {
 			t.Errorf("%s holds a token", path)
 		}
 		return err

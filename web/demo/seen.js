@@ -60,7 +60,7 @@ export async function probe(client, send) {
   $('probes').replaceChildren();
   for (const [name, attempt] of attempts(client, send)) {
     const found = await attempt().catch((error) => `${error.name}: ${error.message}`);
-    const leaked = /ikr_[\w-]{8}/.test(found);
+    const leaked = /(?<![\w-])ikr_[\w-]{8}/.test(found);
     $('probes').append(el('li', { className: leaked ? 'leaked' : 'kept' },
       el('code', {}, name), el('span', {}, leaked ? 'FOUND' : 'not there'), el('small', {}, summary(found))));
   }

@@ -5,6 +5,8 @@ import { after, before, beforeEach, test } from 'node:test'
 import { startServer } from './server.js'
 import { launch } from './browser.js'
 
+// A refresh token, and not an identifier that holds the letters of its prefix by chance.
+const refreshToken = /(?<![\w-])ikr_/
 const cookieName = '__Secure-innkeeper-refresh'
 const key = (generation) => `"key-of-generation-${generation}";generation=${generation}`
 
@@ -67,7 +69,7 @@ test('the refresh cookie is HttpOnly and Secure and goes to /auth only', async (
   assert.deepEqual(mail, { status: 200, body: { mail: ['hello'] } })
   const { calls } = await inn.ledger()
   assert.equal(calls.length, 1)
-  assert.ok(!calls[0].cookie.includes('ikr_') && !calls[0].cookie.includes(cookieName), `the API was sent ${calls[0].cookie}`)
+  assert.ok(!refreshToken.test(calls[0].cookie) && !calls[0].cookie.includes(cookieName), `the API was sent ${calls[0].cookie}`)
 })
 
 test('scripts see the hint and no token', async () => {
@@ -115,7 +117,7 @@ test('no endpoint gives a script the refresh token, whatever it sends', async ()
   }, [calls, bodies, tokens.access_token])
   assert.ok(answers.some(({ call, status }) => call === 'POST /auth/refresh' && status === 200), 'a refresh was answered')
   for (const { call, seen } of answers) {
-    assert.ok(!seen.includes('ikr_') && !seen.includes(secret), `${call} shows a refresh token: ${seen}`)
+    assert.ok(!refreshToken.test(seen) && !seen.includes(secret), `${call} shows a refresh token: ${seen}`)
   }
 })
 
