@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/url"
@@ -50,12 +51,13 @@ func TestOpenRefusesANewerSchema(t *testing.T) {
 func TestOpenChangesNothingIfNothingIsMissing(t *testing.T) {
 	database := newDatabase(t)
 	admin := connect(t, database)
-	exec(t, admin, `drop role if exists clerk; create role clerk login password 'secret'`)
+	role := "clerk_" + strings.ToLower(rand.Text()) // roles outlive the database, and so this test
+	exec(t, admin, `create role `+role+` login password 'secret'`)
 	clerk, err := url.Parse(database)
 	if err != nil {
 		t.Fatal(err)
 	}
-	clerk.User = url.UserPassword("clerk", "secret")
+	clerk.User = url.UserPassword(role, "secret")
 	if _, err := postgres.Open(t.Context(), postgres.Config{URL: clerk.String()}); err == nil {
 		t.Fatal("a role without rights has made the schema")
 	}
@@ -64,9 +66,9 @@ func TestOpenChangesNothingIfNothingIsMissing(t *testing.T) {
 	}
 	exec(t, admin, `
 revoke create on schema public from public;
-grant select, insert, update, delete on all tables in schema public to clerk;
-revoke insert, update, delete on goose_db_version, migration_lock from clerk;
-alter role clerk set default_transaction_read_only = off`)
+grant select, insert, update, delete on all tables in schema public to `+role+`;
+revoke insert, update, delete on goose_db_version, migration_lock from `+role+`;
+alter role `+role+` set default_transaction_read_only = off`)
 	store := open(t, clerk.String())
 	if _, err := storetest.Work(t.Context(), store.Stores(), "clerk"); err != nil {
 		t.Fatal(err)
