@@ -100,6 +100,36 @@ func TestOpenSessionRefuses(t *testing.T) {
 	i.must(err)
 }
 
+// A service that opens sessions for everybody but administrators has none of somebody
+// who becomes one, neither later nor in the same moment.
+func TestOpenSessionEndsWithTheRoleAdmin(t *testing.T) {
+	i := openInn(t)
+	ada := i.addUser("ada")
+	promote := func() error {
+		_, err := i.UpdateUser(ctx, ada.ID, innkeeper.UserUpdate{Roles: &[]string{innkeeper.RoleAdmin}}, innkeeper.ActorOperator)
+		return err
+	}
+	req := innkeeper.OpenSessionRequest{UserID: ada.ID, Delivery: innkeeper.DeliverByBody}
+	grant, err := i.OpenSession(ctx, req, "service:web")
+	i.must(err)
+	i.must(promote())
+	var ended *innkeeper.SessionEndedError
+	_, err = i.Refresh(ctx, innkeeper.RefreshRequest{RefreshTokens: []string{grant.RefreshToken.Reveal()}, Delivery: innkeeper.DeliverByBody})
+	if !errors.As(err, &ended) || ended.Reason != innkeeper.ReasonAdmin {
+		t.Errorf("refresh: %v", err)
+	}
+
+	mine := i.login("ada") // a password is another matter
+	i.must(promote())      // once more: nothing new
+	i.refresh(mine, noKey)
+
+	_, err = i.UpdateUser(ctx, ada.ID, innkeeper.UserUpdate{Roles: new([]string)}, innkeeper.ActorOperator)
+	i.must(err)
+	i.tap.once("CreateSession", promote)
+	_, err = i.OpenSession(ctx, req, "service:web")
+	i.want(err, innkeeper.ErrUserIsAdmin)
+}
+
 // The user is disabled between the read and the write: the session is born under the
 // epoch that was read, or not at all.
 func TestOpenSessionAgainstDisabling(t *testing.T) {

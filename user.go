@@ -199,13 +199,18 @@ func (a *Authority) Users(ctx context.Context, after string) ([]User, error) {
 // UserUpdate changes what an administrator may change. A nil field stays.
 type UserUpdate struct {
 	Email    *string
-	Roles    *[]string
-	Disabled *bool // disabling ends every session; enabling revives none
+	Roles    *[]string // granting [RoleAdmin] ends every session
+	Disabled *bool     // disabling ends every session; enabling revives none
 }
 
 // UpdateUser changes a user and returns the new state. It returns [ErrNotFound],
 // [ErrRoleUnknown] or an [*InputError]. Tokens carry the change after their next
 // refresh, but for disabling, which is felt at once.
+//
+// Who becomes an administrator signs in anew (OWASP Session Management, "Renew the
+// session ID after any privilege level change"): a session that they have may have been
+// opened by a program that must open none for administrators, or left on a machine that
+// is good enough for reading mail.
 func (a *Authority) UpdateUser(ctx context.Context, id UserID, update UserUpdate, actor Actor) (*User, error) {
 	if update.Email != nil {
 		if err := checkEmail(*update.Email); err != nil {
@@ -223,6 +228,9 @@ func (a *Authority) UpdateUser(ctx context.Context, id UserID, update UserUpdate
 		change := UserChange{
 			Email: update.Email, Roles: update.Roles,
 			Event: Event{Kind: EventUserChanged, Actor: actor, Detail: update.facts(user)},
+		}
+		if update.Roles != nil && slices.Contains(*update.Roles, RoleAdmin) && !slices.Contains(user.Roles, RoleAdmin) {
+			change.NewEpoch = a.newEpoch(user, ReasonAdmin)
 		}
 		if update.Disabled != nil && *update.Disabled != user.Disabled {
 			change.Disabled = update.Disabled
