@@ -10,6 +10,13 @@ import (
 	"github.com/innkeeper-auth/innkeeper/password"
 )
 
+const (
+	// detailImportedHash is what the event [EventUserCreated] of an import says: the
+	// scheme of the hash, or "none". No other creation has it.
+	detailImportedHash = "imported_hash"
+	memberPasswordHash = "password_hash"
+)
+
 // ImportedUser is a user whom another program has kept until now.
 type ImportedUser struct {
 	Username string
@@ -63,7 +70,9 @@ func (e *DiffersError) Error() string {
 //
 // It may be repeated: if the user is there already, as they were imported, it reports
 // false and changes nothing. A password that has been changed or rehashed since is no
-// difference. It returns a [*DiffersError] for another user of this name,
+// difference, as long as the event of the import is kept. It returns a [*DiffersError]
+// for another user of this name, and for one whom nobody imported and who has another
+// password: they may have taken a name that was to be somebody else's. It also returns
 // [ErrRoleUnknown], and the errors of [ImportedUser.Canonical].
 func (a *Authority) ImportUser(ctx context.Context, in ImportedUser, actor Actor) (imported bool, err error) {
 	in, err = in.Canonical()
@@ -79,7 +88,7 @@ func (a *Authority) ImportUser(ctx context.Context, in ImportedUser, actor Actor
 	}
 	event := Event{
 		At: now, Kind: EventUserCreated, Actor: actor, UserID: user.ID,
-		Detail: map[string]string{"imported_hash": string(in.scheme())},
+		Detail: map[string]string{detailImportedHash: string(in.scheme())},
 	}
 	switch err := a.stores.Users.CreateUser(ctx, user, event); {
 	case errors.Is(err, ErrUsernameTaken):
@@ -121,10 +130,33 @@ func (a *Authority) compareImported(ctx context.Context, in ImportedUser) error 
 	if err != nil {
 		return err
 	}
-	if members := in.Differences(imported(user)); len(members) > 0 {
+	members := in.Differences(imported(user))
+	if slices.Contains(members, memberPasswordHash) {
+		changed, err := a.passwordChangedSinceImport(ctx, user)
+		if err != nil {
+			return err
+		}
+		if changed {
+			members = slices.DeleteFunc(members, func(member string) bool { return member == memberPasswordHash })
+		}
+	}
+	if len(members) > 0 {
 		return &DiffersError{Members: members}
 	}
 	return nil
+}
+
+// passwordChangedSinceImport reports whether a user was imported and has a hash of ours
+// since: they have signed in, or the password was changed.
+func (a *Authority) passwordChangedSinceImport(ctx context.Context, user *User) (bool, error) {
+	if imported(user).scheme() != password.SchemeArgon2id || !user.UpdatedAt.After(user.CreatedAt) {
+		return false, nil
+	}
+	births, err := a.stores.Events.Events(ctx, EventQuery{UserID: user.ID, Kind: EventUserCreated, Limit: 1})
+	if err != nil {
+		return false, unavailable(fmt.Errorf("read how a user came: %w", err))
+	}
+	return len(births) > 0 && births[0].Detail[detailImportedHash] != "", nil
 }
 
 // imported is what a user looks like who has been imported.
@@ -136,8 +168,7 @@ func imported(user *User) ImportedUser {
 }
 
 // Differences returns in what a user differs from another one of this name, who is
-// there already; both are canonical. A password hash of our own, which the other one
-// may have by now, is no difference.
+// there already; both are canonical.
 func (u ImportedUser) Differences(there ImportedUser) (members []string) {
 	if u.Email != there.Email {
 		members = append(members, "email")
@@ -145,8 +176,8 @@ func (u ImportedUser) Differences(there ImportedUser) (members []string) {
 	if !slices.Equal(u.Roles, there.Roles) {
 		members = append(members, "roles")
 	}
-	if u.PasswordHash != there.PasswordHash && there.scheme() != password.SchemeArgon2id {
-		members = append(members, "password_hash")
+	if u.PasswordHash != there.PasswordHash {
+		members = append(members, memberPasswordHash)
 	}
 	if u.Disabled != there.Disabled {
 		members = append(members, "disabled")

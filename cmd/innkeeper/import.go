@@ -45,7 +45,7 @@ func (c *userImportCommand) Run(ctx context.Context, std *stdio, parent *userCom
 	if err != nil {
 		return err
 	}
-	rejects, err := newRejects(c.Rejects, std.err)
+	rejects, err := newRejects(c.Rejects, file, std.err)
 	if err != nil {
 		return err
 	}
@@ -168,17 +168,42 @@ type rejects struct {
 // shownRejects bounds what goes to standard error, where nobody reads more.
 const shownRejects = 20
 
-func newRejects(path string, stderr *os.File) (*rejects, error) {
+// newRejects opens the file of what is rejected from users.
+func newRejects(path string, users, stderr *os.File) (*rejects, error) {
 	r := &rejects{err: stderr, terminal: term.IsTerminal(int(stderr.Fd()))}
 	if path == "" {
 		return r, nil
 	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600) //nolint:gosec // the operator names the file
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600) //nolint:gosec // the operator names the file
 	if err != nil {
 		return nil, usage(fmt.Errorf("open rejects: %w", err), "name a file that can be written")
 	}
+	if err := emptyOut(file, users); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
 	r.file = file
 	return r, nil
+}
+
+// emptyOut throws away what an earlier import has rejected, and lets nobody but the owner
+// read what comes: hashes. It refuses the file of the users itself, of which nothing
+// would be left.
+func emptyOut(file, users *os.File) error {
+	here, err := file.Stat()
+	if err != nil {
+		return fmt.Errorf("open rejects: %w", err)
+	}
+	if there, err := users.Stat(); err == nil && os.SameFile(here, there) {
+		return usage(fmt.Errorf("%s is the file of the users", file.Name()), "name another file for the rejects")
+	}
+	if !here.Mode().IsRegular() {
+		return nil // such as a pipe
+	}
+	if err := errors.Join(file.Chmod(0o600), file.Truncate(0)); err != nil {
+		return usage(fmt.Errorf("open rejects: %w", err), "name a file that is yours")
+	}
+	return nil
 }
 
 // rejectObject is one line of the file. Its record is the line itself.

@@ -28,6 +28,9 @@ func TestMain(m *testing.M) { os.Exit(testengine.Main(m)) }
 
 const bcryptHash = "$2b$05$abcdefghijklmnopqrstuuFiPhXf1sVd3pCCRO.uVh34H/qI/ZsuS"
 
+// argon2Hash is a hash as other programs spell it.
+const argon2Hash = "$argon2id$v=19$m=1024,t=2,p=1$c29tZXNhbHQ$ARIB7YZ4XWUvNlQ1bZ2O2g"
+
 // importing runs an import, and collects the codes of what is rejected, by line.
 func importing(ctx context.Context, authority *innkeeper.Authority, file io.Reader, dryRun bool) (userfile.Counts, map[int]string, error) {
 	rejected := make(map[int]string)
@@ -81,7 +84,7 @@ func TestDryRunTellsTheTruth(t *testing.T) {
 				rapid.SampledFrom(names).Draw(rt, "username"),
 				rapid.SampledFrom([]string{"", "ada@example.com", "nonsense"}).Draw(rt, "email"),
 				rapid.SampledFrom([]string{"", `"clerk"`, `"nobody"`}).Draw(rt, "roles"),
-				rapid.SampledFrom([]string{"", bcryptHash, "hunter2", "$pbkdf2$1$c2FsdA$AAAAAAAAAAAAAAAAAAAAAA"}).Draw(rt, "hash"))
+				rapid.SampledFrom([]string{"", bcryptHash, "hunter2", "$pbkdf2$1$c2FsdA$AAAAAAAAAAAAAAAAAAAAAA", argon2Hash, argon2Hash[:len(argon2Hash)-4] + "AAAA"}).Draw(rt, "hash"))
 		}
 		planned, plannedRejects, err := importing(t.Context(), inn.Authority, strings.NewReader(file.String()), true)
 		if err != nil {
@@ -102,6 +105,44 @@ func TestDryRunTellsTheTruth(t *testing.T) {
 			rt.Fatalf("again: %+v %v %v, first %+v %v", again, rejectsAgain, err, done, rejects)
 		}
 	})
+}
+
+// Who was imported and has signed in since is still the same person. Who has taken a name
+// at the open sign-up is not the person who is to be imported under it.
+func TestNamesTakenBeforeTheImport(t *testing.T) {
+	inn := innkeepertest.New(t, &innkeepertest.Options{SignupOpen: true})
+	file := `{"username":"ada","password_hash":"` + bcryptHash + `"}` + "\n" + `{"username":"eve","password_hash":"` + bcryptHash + `"}`
+	_, err := inn.Authority.SignUp(t.Context(), innkeeper.SignupRequest{LoginRequest: innkeeper.LoginRequest{
+		Username: "eve", Password: innkeepertest.Password, Delivery: innkeeper.DeliverByBody,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inn.Clock.Advance(time.Minute)
+	eve, err := inn.Authority.UserByUsername(t.Context(), "eve")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// She changes her password too: neither is one that was imported.
+	if err := inn.Authority.SetPassword(t.Context(), eve.ID, innkeepertest.Password+" 2", innkeeper.ActorOperator); err != nil {
+		t.Fatal(err)
+	}
+	for _, imported := range []int64{1, 0} { // and again, when ada has a password of ours
+		for _, dryRun := range []bool{true, false} {
+			counts, rejected, err := importing(t.Context(), inn.Authority, strings.NewReader(file), dryRun)
+			if err != nil || counts.Imported != imported || counts.Present != 1-imported || !reflect.DeepEqual(rejected, map[int]string{2: "user_differs"}) {
+				t.Errorf("dry run %v: got %+v, rejected %v, %v", dryRun, counts, rejected, err)
+			}
+		}
+		inn.Clock.Advance(time.Minute)
+		ada, err := inn.Authority.UserByUsername(t.Context(), "ada")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := inn.Authority.SetPassword(t.Context(), ada.ID, innkeepertest.Password, innkeeper.ActorOperator); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // interrupted is a file that ends the context, or the store, when half of it is read.
