@@ -239,13 +239,13 @@ func TestRefreshLimitIsBounded(t *testing.T) {
 	}
 	wild := SessionID{1}
 	through := 0
-	for i := range 3 * maxLimitedSessions {
+	for i := range 3 * maxAllowances {
 		l.take(SessionID{2, byte(i >> 16), byte(i >> 8), byte(i)}, noon)
 		if l.take(wild, noon) == 0 {
 			through++
 		}
 	}
-	if n := len(l.recent) + len(l.older); n > 2*maxLimitedSessions {
+	if n := len(l.recent) + len(l.older); n > 2*maxAllowances {
 		t.Errorf("%d sessions are remembered", n)
 	}
 	if through != 2 {
