@@ -574,3 +574,57 @@ func TestSweepForgetsAttempts(t *testing.T) {
 		}
 	}
 }
+
+// slowEngine takes the time of a real hash.
+type slowEngine struct{}
+
+func (slowEngine) Argon2id(p password.Params, salt, plain []byte) []byte {
+	time.Sleep(30 * time.Millisecond)
+	return password.Argon2id(p, salt, plain)
+}
+
+func (slowEngine) MatchesImported(encoded string, plain []byte) bool {
+	return password.MatchesImported(encoded, plain)
+}
+
+// TestNobodyFillsTheFirstLine has one user ask for more checks at once than may wait, with
+// many sessions of hers. Somebody else on a known device gets in all the same.
+func TestNobodyFillsTheFirstLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := openInn(t, func(cfg *innkeeper.Config) {
+			cfg.Clock = time.Now
+			cfg.Passwords.Concurrency, cfg.Passwords.Engine = 1, slowEngine{}
+		})
+		i.addUser("ada")
+		i.addUser("eve")
+		ada := i.login("ada")
+		var callers []*innkeeper.Caller
+		for range 20 {
+			callers = append(callers, i.caller(i.login("eve")))
+		}
+		var asking sync.WaitGroup
+		var busy atomic.Int32
+		for _, caller := range callers {
+			for range 5 {
+				asking.Go(func() {
+					_, err := i.ChangePassword(ctx, caller, innkeeper.PasswordChange{Current: wrongPassword, New: otherPassword})
+					if errors.Is(err, innkeeper.ErrUnavailable) {
+						busy.Add(1)
+					}
+				})
+			}
+		}
+		synctest.Wait() // all of them wait, or were turned away
+		began := time.Now()
+		_, err := i.Login(ctx, innkeeper.LoginRequest{
+			Username: "ada", Password: rightPassword, Delivery: innkeeper.DeliverByBody, Devices: []string{ada.Device.Reveal()},
+		})
+		if took := time.Since(began); err != nil || took > time.Second {
+			t.Errorf("she is told %v after %v", err, took)
+		}
+		asking.Wait()
+		if busy.Load() == 0 {
+			t.Error("the other one was never turned away: the test proves nothing")
+		}
+	})
+}

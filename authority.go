@@ -40,6 +40,7 @@ type Authority struct {
 	courier  WebhookSender // nil: somebody else delivers
 
 	refreshes                    refreshLimit
+	firstLine                    allowance[UserID]
 	serviceUses, serviceRefusals pace
 }
 
@@ -114,6 +115,7 @@ func (a *Authority) fillIn(cfg *Config) (err error) {
 	if len(a.audience) == 0 {
 		a.audience = []string{a.issuer}
 	}
+	a.firstLine.perMinute(firstLinePerMinute)
 	if a.limits, err = cfg.SignInLimits.withDefault(); err != nil {
 		return err
 	}

@@ -114,7 +114,7 @@ func (a *Authority) prove(ctx context.Context, req *LoginRequest) (*User, *Devic
 	}
 	hasher := a.hasher
 	if known != nil {
-		hasher = a.hasher.First()
+		hasher = a.hasherFor(known.user)
 	}
 	if err := hasher.Busy(); err != nil {
 		return nil, nil, hashingError(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/innkeeper-auth/innkeeper"
 )
@@ -102,9 +103,13 @@ func (c *userRolesCommand) Validate() error {
 func (c *userRolesCommand) Run(ctx context.Context, std *stdio, parent *userCommand) error {
 	return parent.onUser(ctx, c.User, passwordFlags{}, func(o *office, user *innkeeper.User) (err error) {
 		if c.None || len(c.Roles) > 0 {
+			before := user.Roles
 			user, err = o.UpdateUser(ctx, user.ID, innkeeper.UserUpdate{Roles: &c.Roles}, innkeeper.ActorOperator)
 			if err != nil {
 				return err
+			}
+			if slices.Contains(user.Roles, innkeeper.RoleAdmin) && !slices.Contains(before, innkeeper.RoleAdmin) {
+				fmt.Fprintf(std.err, "innkeeper: every session of %s has ended\nhint: administrators sign in anew\n", user.Username)
 			}
 		}
 		object := userOf(user)
