@@ -18,6 +18,7 @@ type AttemptKey [16]byte
 const (
 	byAccount = "account" // by name, whether or not somebody has it
 	byNetwork = "network"
+	bySignUps = "sign-ups" // of a network
 	byDevice  = "device"
 	byDevices = "devices" // all those of one user
 	bySession = "session" // whose holder changes the password
@@ -36,6 +37,7 @@ type bucket struct {
 	key    AttemptKey
 	curve  curve
 	resets bool // a success forgets all failures; otherwise it takes back its own try only
+	keeps  bool // a success counts like a failure
 }
 
 // signInBuckets are what a sign-in is counted by. Strangers and known devices have
@@ -65,6 +67,17 @@ func (a *Authority) networkBuckets(client Client) []bucket {
 		return nil
 	}
 	return []bucket{{key: a.attemptKey(byNetwork, []byte(network(client.Addr).String())), curve: networkCurve}}
+}
+
+// signUpBuckets are what sign-ups are counted by: those that find a name taken as tries to
+// find out who exists, and the others too, since each leaves a user behind who may write
+// more.
+func (a *Authority) signUpBuckets(client Client) []bucket {
+	if a.limits != LimitAccountsAndNetworks {
+		return nil
+	}
+	signUps := bucket{key: a.attemptKey(bySignUps, []byte(network(client.Addr).String())), curve: signUpCurve, keeps: true}
+	return append(a.networkBuckets(client), signUps)
 }
 
 // sessionBuckets are what changes of the password are counted by: who has stolen an
@@ -147,7 +160,7 @@ func (t *try) add(ctx context.Context, b bucket, seen Attempts, now time.Time) e
 }
 
 // settle writes down how the try has ended. A failure stays counted, and costs no
-// statement. A success is none; and a try without a verdict, since a store or the hasher
+// statement. A success is none, but where it is to be counted; and a try without a verdict, since a store or the hasher
 // did not answer or somebody has hung up, was none.
 //
 // What cannot be written stays counted and is forgotten in time: nobody's sign-in fails
@@ -159,6 +172,9 @@ func (t *try) settle(ctx context.Context, outcome error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
 	for _, place := range t.taken {
+		if outcome == nil && place.keeps {
+			continue
+		}
 		t.giveBack(ctx, place, outcome == nil && place.resets)
 	}
 }

@@ -318,27 +318,61 @@ func TestUnknownAddressesShareOne(t *testing.T) {
 }
 
 // W4: where sign-up is open, it tells which names are taken. It tells a network so ten
-// times, and then takes its time. Names that are free cost nothing.
+// times, and then takes its time. Names that are free cost next to nothing.
 func TestSignUpsThatFindNames(t *testing.T) {
 	i := openInn(t, withSignupOpen)
 	i.addUser("ada")
-	signUp := func(name string) error {
-		_, err := i.SignUp(ctx, innkeeper.SignupRequest{LoginRequest: innkeeper.LoginRequest{
-			Username: name, Password: rightPassword, Delivery: innkeeper.DeliverByBody,
-			Client: innkeeper.Client{Addr: netip.MustParseAddr("192.0.2.1")},
-		}})
-		return err
-	}
 	for n := range 30 {
-		i.must(signUp(fmt.Sprint("user", n)))
+		i.must(i.signUp(fmt.Sprint("user", n), "192.0.2.1"))
 	}
 	for range 10 {
-		i.want(signUp("ada"), innkeeper.ErrUsernameTaken)
+		i.want(i.signUp("ada", "192.0.2.1"), innkeeper.ErrUsernameTaken)
 	}
-	i.wantWait(signUp("ada"), time.Second)
+	i.wantWait(i.signUp("ada", "192.0.2.1"), time.Second)
 	_, err := i.guess(guess{name: "ada", password: rightPassword}) // the account is untouched
 	i.must(err)
 	i.exhaust("ada")
+}
+
+// A network that makes one account after the other waits in the end, but only to make
+// more: its people sign in as before. What was refused for another reason does not count.
+func TestSignUpsRunOut(t *testing.T) {
+	i := openInn(t, withSignupOpen)
+	const here = "2001:db8::1"
+	for n := range 100 {
+		var rejected *password.RejectedError
+		if err := i.signUpWith(fmt.Sprint("user", n), "password", here); !errors.As(err, &rejected) {
+			t.Fatalf("a bad password: %v", err)
+		}
+		i.must(i.signUp(fmt.Sprint("user", n), here))
+	}
+	i.wantWait(i.signUp("one-more", "2001:db8::2"), time.Second)
+	i.must(i.signUp("elsewhere", "2001:db8:0:1::1"))
+	for range 20 {
+		_, err := i.guess(guess{name: "user1", password: rightPassword, from: here})
+		i.must(err)
+	}
+	through := 0
+	for began := i.clock.Now(); i.clock.Now().Before(began.Add(24 * time.Hour)); i.clock.advance(10 * time.Second) {
+		switch err := i.signUp(fmt.Sprint("later", through), here); {
+		case err == nil:
+			through++
+		case !errors.Is(err, innkeeper.ErrTooManyAttempts):
+			t.Fatal(err)
+		}
+	}
+	if through < 90 || through > 110 {
+		t.Errorf("%d more accounts in a day", through)
+	}
+}
+
+func (i *inn) signUp(name, from string) error { return i.signUpWith(name, rightPassword, from) }
+
+func (i *inn) signUpWith(name, password, from string) error {
+	_, err := i.SignUp(ctx, innkeeper.SignupRequest{LoginRequest: innkeeper.LoginRequest{
+		Username: name, Password: password, Delivery: innkeeper.DeliverByBody, Client: innkeeper.Client{Addr: netip.MustParseAddr(from)},
+	}})
+	return err
 }
 
 // W8: who holds an access token cannot guess the password with it, and neither that nor

@@ -46,7 +46,8 @@ func checkArrival(delivery Delivery, device string) error {
 
 // SignUp creates a user and signs them in. It returns [ErrSignupClosed], a
 // [*TooManyAttemptsError] and the errors of [Authority.CreateUser]. Names that are taken
-// count against the network that finds them out.
+// count against the network that finds them out, and so do, much later, sign-ups that
+// succeed.
 func (a *Authority) SignUp(ctx context.Context, req SignupRequest) (*Grant, error) {
 	if !a.signup {
 		return nil, ErrSignupClosed
@@ -54,7 +55,7 @@ func (a *Authority) SignUp(ctx context.Context, req SignupRequest) (*Grant, erro
 	if err := req.check(); err != nil {
 		return nil, err
 	}
-	try, err := a.take(ctx, a.networkBuckets(req.Client))
+	try, err := a.take(ctx, a.signUpBuckets(req.Client))
 	if err != nil {
 		return nil, err
 	}

@@ -72,6 +72,9 @@ var (
 	accountCurve = curve{free: 5, first: time.Second, longest: time.Hour, quiet: 24 * time.Hour}
 	// More people than one share a network, and one person can change it.
 	networkCurve = curve{free: 10, first: time.Second, longest: 15 * time.Minute, quiet: time.Hour}
+	// Sign-ups that succeed, of all the people in a class room or an office. Who wants more
+	// accounts than that gets four in an hour.
+	signUpCurve = curve{free: 100, first: time.Second, longest: 15 * time.Minute, quiet: time.Hour}
 	// All devices of one person together. It bounds what somebody gains who has known the
 	// password, and has collected tokens of devices with it, once it is changed.
 	devicesCurve = curve{free: 20, first: time.Second, longest: time.Hour, quiet: 24 * time.Hour}

@@ -14,7 +14,7 @@ import (
 // TestWaits is the table: how long to wait after so many tries, some time after the
 // latest of them.
 func TestWaits(t *testing.T) {
-	curves := map[string]curve{"account": accountCurve, "network": networkCurve, "devices": devicesCurve}
+	curves := map[string]curve{"account": accountCurve, "network": networkCurve, "sign-ups": signUpCurve, "devices": devicesCurve}
 	for _, test := range []struct {
 		curve string
 		count int
@@ -41,6 +41,10 @@ func TestWaits(t *testing.T) {
 		{"network", 19, 0, 512 * time.Second},
 		{"network", 20, 0, 15 * time.Minute},
 		{"network", 20, time.Hour, 0},
+		{"sign-ups", 99, 0, 0},
+		{"sign-ups", 100, 0, time.Second},
+		{"sign-ups", 110, 0, 15 * time.Minute},
+		{"sign-ups", 110, time.Hour, 0},
 		{"devices", 19, 0, 0},
 		{"devices", 20, 0, time.Second},
 	} {
