@@ -19,7 +19,8 @@ func (e *AddressError) Error() string {
 
 // guard says which addresses may be sent to.
 type guard struct {
-	allowed []netip.Prefix
+	allowed     []netip.Prefix
+	thisMachine bool
 }
 
 // hostKey leads to the host of a connection as it was written.
@@ -41,8 +42,9 @@ func (g guard) control(ctx context.Context, _, address string, _ syscall.RawConn
 	return g.check(host, target.Addr())
 }
 
-// check returns an [*AddressError] for an address that must not be sent to. This
-// machine may be, for those who name it; a name of somebody's that leads here may not.
+// check returns an [*AddressError] for an address that must not be sent to. Where this
+// machine may be, it is for those who name it; a name of somebody's that leads here is
+// refused all the same.
 func (g guard) check(host string, addr netip.Addr) error {
 	addr = addr.Unmap().WithZone("")
 	for _, prefix := range g.allowed {
@@ -50,7 +52,7 @@ func (g guard) check(host string, addr netip.Addr) error {
 			return nil
 		}
 	}
-	if addr.IsLoopback() && isThisMachine(host) || isPublic(addr) {
+	if g.thisMachine && addr.IsLoopback() && isThisMachine(host) || isPublic(addr) {
 		return nil
 	}
 	return &AddressError{Addr: addr}

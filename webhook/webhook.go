@@ -11,7 +11,8 @@
 // reach (server-side request forgery, OWASP ASVS 1.3.6). So:
 //
 //   - https only, with a certificate of an authority that the system trusts. Plain http
-//     is for programs on this machine, named as localhost or a loopback address.
+//     is for programs on this machine, named as localhost or a loopback address, where
+//     that is allowed: [Config].ThisMachine, for development.
 //   - Addresses that are not public are refused, after the name was resolved and for the
 //     connection that is made, so that no name server can answer twice. Networks of your
 //     own can be allowed: [Config].AllowedNetworks.
@@ -47,6 +48,10 @@ type Config struct {
 	// AllowedNetworks may be sent to although they are not public. The zero value allows
 	// none.
 	AllowedNetworks []netip.Prefix
+	// ThisMachine lets programs on this machine be sent to, if they are named as localhost
+	// or a loopback address. The zero value does not: what listens there trusts whoever
+	// can reach it, and whoever may add a webhook would.
+	ThisMachine bool
 	// TLS says which authorities are trusted. The zero value trusts those of the system.
 	TLS *tls.Config
 	// Resolver resolves names. The zero value is that of the system.
@@ -73,7 +78,7 @@ func NewSender(cfg Config) *Sender {
 	if cfg.UserAgent == "" {
 		cfg.UserAgent = "innkeeper"
 	}
-	guard := guard{allowed: cfg.AllowedNetworks}
+	guard := guard{allowed: cfg.AllowedNetworks, thisMachine: cfg.ThisMachine}
 	dialer := &net.Dialer{Timeout: dialTimeout, Resolver: cfg.Resolver, ControlContext: guard.control}
 	return &Sender{
 		userAgent: cfg.UserAgent,

@@ -46,7 +46,7 @@ func (c courier) Send(ctx context.Context, m innkeeper.WebhookMessage) error {
 // message returns a message of a real authority, for a URL.
 func message(t *testing.T, url string) innkeeper.WebhookMessage {
 	t.Helper()
-	return told(t, webhook.NewSender(webhook.Config{}), url, nil)
+	return told(t, webhook.NewSender(webhook.Config{ThisMachine: true}), url, nil)
 }
 
 // told lets an authority tell a URL of one event, after prepare has been at its
@@ -107,7 +107,7 @@ func TestStandardWebhooks(t *testing.T) {
 	}))
 	defer server.Close()
 	var secrets []string
-	told(t, webhook.NewSender(webhook.Config{UserAgent: "innkeeper/1"}), server.URL, func(a *innkeeper.Authority, hook *innkeeper.Webhook, first innkeeper.WebhookSecret) {
+	told(t, webhook.NewSender(webhook.Config{UserAgent: "innkeeper/1", ThisMachine: true}), server.URL, func(a *innkeeper.Authority, hook *innkeeper.Webhook, first innkeeper.WebhookSecret) {
 		second, err := a.RotateWebhookSecret(t.Context(), hook.ID, time.Hour, innkeeper.ActorOperator)
 		if err != nil {
 			t.Fatal(err)
@@ -208,7 +208,7 @@ func TestFaultsOfReceivers(t *testing.T) {
 			defer cancel()
 			m := m
 			m.URL = server.URL + "/secret-path"
-			err := webhook.NewSender(webhook.Config{}).Send(ctx, m)
+			err := webhook.NewSender(webhook.Config{ThisMachine: true}).Send(ctx, m)
 			server.CloseClientConnections()
 			if test.want == "" {
 				if err != nil {
@@ -248,7 +248,7 @@ func TestSendEndsWithItsContext(t *testing.T) {
 		<-began
 		cancel()
 	}()
-	if err := webhook.NewSender(webhook.Config{}).Send(ctx, m); !errors.Is(err, context.Canceled) {
+	if err := webhook.NewSender(webhook.Config{ThisMachine: true}).Send(ctx, m); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -275,7 +275,7 @@ func TestTLS(t *testing.T) {
 		{"https://localhost:" + port, known, "certificate is valid for example.com"},
 	} {
 		m.URL = test.url
-		err := webhook.NewSender(webhook.Config{TLS: &tls.Config{RootCAs: test.roots, MinVersion: tls.VersionTLS12}}).Send(t.Context(), m)
+		err := webhook.NewSender(webhook.Config{ThisMachine: true, TLS: &tls.Config{RootCAs: test.roots, MinVersion: tls.VersionTLS12}}).Send(t.Context(), m)
 		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 			t.Errorf("%s: got %v, want %q", test.url, err, test.want)
 		}
@@ -356,7 +356,7 @@ func TestServersForgeNoRequests(t *testing.T) {
 
 	// A name that leads inside, at once or when it is looked up for the second time.
 	for _, answer := range []string{"127.0.0.1", "10.0.0.1", "169.254.169.254"} {
-		refused(webhook.Config{Resolver: nameServer(t, answer)}, "https://rebound.example.com:"+port+"/")
+		refused(webhook.Config{Resolver: nameServer(t, answer), ThisMachine: true}, "https://rebound.example.com:"+port+"/")
 	}
 	if err := send(webhook.Config{}, "http://app.example.com:"+port+"/"); err == nil || !strings.Contains(err.Error(), "neither https") {
 		t.Errorf("plain http to elsewhere gave %v", err)
@@ -372,7 +372,8 @@ func TestServersForgeNoRequests(t *testing.T) {
 		t.Errorf("an allowed network gave %v, want the connection, which speaks no TLS", err)
 	}
 	for _, url := range []string{"http://127.0.0.1:" + port + "/", "http://localhost:" + port + "/"} {
-		if err := send(webhook.Config{}, url); err != nil {
+		refused(webhook.Config{}, url)
+		if err := send(webhook.Config{ThisMachine: true}, url); err != nil {
 			t.Errorf("%s gave %v", url, err)
 		}
 	}

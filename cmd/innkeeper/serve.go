@@ -175,7 +175,7 @@ func (s *serveCommand) authority(ctx context.Context, d *data, hashes *hashworke
 		SignInLimits:      innkeeper.SignInLimits(s.SignInLimits),
 		RefreshLimit:      s.refreshLimit(),
 		SignupOpen:        s.Signup == "open",
-		Webhooks:          s.Webhook.sender(),
+		Webhooks:          s.Webhook.sender(s.Issuer),
 		Observe:           logEvents(log),
 	})
 }

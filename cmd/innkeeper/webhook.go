@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 
@@ -19,13 +20,18 @@ type webhookFlags struct {
 	WebhookNetwork []network `placeholder:"CIDR" help:"network that webhooks may lead to although it is not public; may repeat"`
 }
 
-// sender carries what this server delivers.
-func (f *webhookFlags) sender() *webhook.Sender {
+// sender carries what a server with this issuer delivers. In development, where the issuer
+// is this machine, so may be who is told.
+func (f *webhookFlags) sender(issuer string) *webhook.Sender {
 	allowed := make([]netip.Prefix, len(f.WebhookNetwork))
 	for i, network := range f.WebhookNetwork {
 		allowed[i] = network.Prefix
 	}
-	return webhook.NewSender(webhook.Config{UserAgent: "innkeeper/" + currentVersion().Version, AllowedNetworks: allowed})
+	u, err := url.Parse(issuer)
+	return webhook.NewSender(webhook.Config{
+		UserAgent: "innkeeper/" + currentVersion().Version, AllowedNetworks: allowed,
+		ThisMachine: err == nil && isLoopback(u.Hostname()),
+	})
 }
 
 type webhookCommand struct {

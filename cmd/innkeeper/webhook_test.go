@@ -2,10 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os/exec"
 	"strings"
 	"sync"
@@ -13,6 +15,9 @@ import (
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/innkeeper-auth/innkeeper"
+	"github.com/innkeeper-auth/innkeeper/webhook"
 )
 
 // listener is a receiver of webhooks that verifies what arrives with the reference
@@ -181,5 +186,31 @@ func TestWebhookOfThreeServers(t *testing.T) {
 	}
 	if strings.Contains(f.servers[0].out.String(), "whsec_") {
 		t.Error("a secret is in the log of a server")
+	}
+}
+
+// TestWebhooksOfThisMachine is about who may be told on the machine of the server. There
+// are services there that trust whoever can reach them, and every administrator can add
+// a webhook: nobody, but in development, or if the operator says so.
+func TestWebhooksOfThisMachine(t *testing.T) {
+	told := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer told.Close()
+	loopback := webhookFlags{WebhookNetwork: []network{{netip.MustParsePrefix("127.0.0.0/8")}}}
+	for _, test := range []struct {
+		issuer string
+		flags  webhookFlags
+		want   bool
+	}{
+		{"http://localhost:8080", webhookFlags{}, true},
+		{"http://127.0.0.1:8080", webhookFlags{}, true},
+		{"https://auth.example.com", webhookFlags{}, false},
+		{"https://localhost.example.com", webhookFlags{}, false},
+		{"https://auth.example.com", loopback, true},
+	} {
+		err := test.flags.sender(test.issuer).Send(t.Context(), innkeeper.WebhookMessage{URL: told.URL, At: time.Now()})
+		var refused *webhook.AddressError
+		if told := err == nil; told != test.want || !told && !errors.As(err, &refused) {
+			t.Errorf("%s, %v: %v", test.issuer, test.flags, err)
+		}
 	}
 }
