@@ -2,7 +2,7 @@
 // knew may be over.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { expire, stage } from './stage.js'
+import { askLonger, expire, stage } from './stage.js'
 
 const { checkIn } = stage()
 
@@ -85,7 +85,7 @@ describe('the Back button', { concurrency: 2 }, () => {
   })
 
   test('D3.11: a refresh in another tab while the page is in the cache, then Back: the old token is not used', async (t) => {
-    const { inn, person, tab } = await checkIn(t)
+    const { inn, person, tab } = await checkIn(t, { script: askLonger })
     const other = await person.tab()
     await other.ready()
     await tab.page.goto(person.url('/away'))

@@ -68,7 +68,7 @@ export async function spawnBrowser(t, folder) {
   const address = await until('the browser to listen', async () => {
     const [number, path] = (await readFile(port, 'utf8').catch(() => '')).split('\n')
     return path && `ws://127.0.0.1:${number}${path}`
-  })
+  }, { within: 60_000 })
   const browser = await chromium.connectOverCDP(address)
   return {
     context: browser.contexts()[0],

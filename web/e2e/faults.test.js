@@ -2,7 +2,7 @@
 // the server: a browser's own interception stores the cookies of "lost" answers.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { expire, recovers, stage } from './stage.js'
+import { askLonger, expire, recovers, stage } from './stage.js'
 import { until } from './until.js'
 
 const { checkIn } = stage()
@@ -53,7 +53,7 @@ describe('answers that do not arrive', { concurrency: 3 }, () => {
   })
 
   test('D3.6: an answer that takes three seconds is waited for, by both tabs', async (t) => {
-    const { inn, person, tab } = await checkIn(t)
+    const { inn, person, tab } = await checkIn(t, { script: askLonger })
     const other = await person.tab()
     await other.ready()
     await person.inStep()
@@ -111,6 +111,12 @@ function withoutLocks() {
   Object.defineProperty(Navigator.prototype, 'locks', { value: undefined })
 }
 
+// evenPauses takes the chance out of the pauses between tries, which may all be short: the
+// budgets are about pauses as they are on average.
+function evenPauses() {
+  Math.random = () => 0.5
+}
+
 describe('answers that say nothing about the session', { concurrency: 5 }, () => {
   const html = { 'Content-Type': 'text/html' }
   const json = { 'Content-Type': 'application/json' }
@@ -125,7 +131,7 @@ describe('answers that say nothing about the session', { concurrency: 5 }, () =>
     ['a 403 of a firewall', { status: 403, header: html, body: '<h1>Request blocked</h1>' }, 10],
   ]) {
     test(`D3.7: ${name}: still signed in, and no storm`, async (t) => {
-      const { inn, tab } = await checkIn(t)
+      const { inn, tab } = await checkIn(t, { script: evenPauses })
       await expire(inn)
       await inn.faults({ path: '/auth/refresh', end: 'answer', ...answer })
       // Five seconds of an app that polls four times a second.

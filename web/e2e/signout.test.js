@@ -1,7 +1,7 @@
 // Signing out, and signing in as somebody else, while other things are under way.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { expire, stage } from './stage.js'
+import { askLonger, expire, stage } from './stage.js'
 import { password } from './person.js'
 import { until } from './until.js'
 
@@ -27,7 +27,7 @@ describe('signing out', { concurrency: 2 }, () => {
 
   for (const hold of ['before', 'after']) {
     test(`D3.12: sign-out in A while B refreshes, ${hold} the server has acted on that`, async (t) => {
-      const { inn, person, tab: a } = await checkIn(t)
+      const { inn, person, tab: a } = await checkIn(t, { script: askLonger })
       const b = await person.tab()
       await b.ready()
       await person.inStep()

@@ -45,7 +45,7 @@ describe('tabs', { concurrency: 2 }, () => {
     ['after the server has acted, and the answer is lost', 'after', true],
   ]) {
     test(`D3.3: the tab that refreshes is closed ${name}: the other one recovers`, async (t) => {
-      const { inn, person, tab: leader } = await checkIn(t)
+      const { inn, person, tab: leader } = await checkIn(t, { script: askLonger })
       const follower = await person.tab()
       await follower.ready()
       await person.inStep()
