@@ -38,6 +38,7 @@ const (
 type feed struct {
 	revoked revoked.Set   // for lookups
 	wake    chan struct{} // somebody may have written an entry
+	aging   *time.Timer   // fires when the lookups are to age; one for all calls of runFeed, set by the first
 
 	mu      sync.Mutex
 	entries []Revocation  // by Seq. Pages are slices of it, so no element ever changes
@@ -79,28 +80,31 @@ func (a *Authority) runFeed(ctx context.Context) {
 	if hinter, ok := a.stores.Revocations.(RevocationHinter); ok {
 		hints.Go(func() { a.followHints(ctx, hinter) })
 	}
-	forget, age := time.NewTicker(feedForget), time.NewTicker(RevocationRetention)
+	forget := time.NewTicker(feedForget)
 	defer forget.Stop()
-	defer age.Stop()
 	var retry backoff
 	for ctx.Err() == nil {
 		news, err := a.readFeed(ctx)
+		pause, wake := feedPoll, f.wake
 		if err != nil {
-			_ = rest(ctx, retry.next())
-			continue
+			pause, wake = retry.next(), nil // hints do not help a store that fails
+		} else {
+			retry = backoff{}
 		}
-		retry = backoff{}
-		if news {
+		if news && err == nil {
 			_ = rest(ctx, f.restTime())
 		}
 		select {
 		case <-ctx.Done():
-		case <-f.wake:
-		case <-time.After(feedPoll):
+		case <-wake:
+		case <-time.After(pause):
 		case <-forget.C:
 			f.forget(a.now().Add(-RevocationRetention))
-		case <-age.C:
+		case <-f.aging.C:
+			// The time to the next begins now, however late this is: with the beat of a
+			// ticker they could be closer together than a token's life.
 			f.revoked.Age()
+			f.aging.Reset(RevocationRetention)
 		}
 	}
 }
@@ -179,6 +183,9 @@ func (f *feed) begin() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.running++
+	if f.aging == nil {
+		f.aging = time.NewTimer(RevocationRetention)
+	}
 }
 
 // end lets followers go once nobody would bring them news.

@@ -418,6 +418,54 @@ func TestRevocationsAreForgotten(t *testing.T) {
 	})
 }
 
+// However late lookups age, what was learned just before stays known for as long as a
+// token can be alive: after a store that failed, after one that took its time, and with
+// two calls of Run, which begin at different times.
+func TestRevokedTokensStayRevokedWhileLookupsAge(t *testing.T) {
+	fail := func(time.Duration) error { return errors.New("partition") }
+	hang := func(d time.Duration) error { time.Sleep(d); return nil }
+	for _, test := range []struct {
+		name             string
+		ttl              time.Duration
+		down, signIn, up time.Duration // when the store goes, when somebody signs in, and when the store is back
+		fault            func(left time.Duration) error
+		check            time.Duration // short of the token's end
+	}{
+		{"failed, short tokens", 15 * time.Minute, 60 * time.Minute, 118 * time.Minute, 119 * time.Minute, fail, 132 * time.Minute},
+		{"failed, long tokens", time.Hour, 64 * time.Minute, 76 * time.Minute, 77 * time.Minute, fail, 135 * time.Minute},
+		{"hung, short tokens", 15 * time.Minute, 60 * time.Minute, 118 * time.Minute, 119 * time.Minute, hang, 132 * time.Minute},
+		{"hung, long tokens", time.Hour, 64 * time.Minute, 76 * time.Minute, 77 * time.Minute, hang, 135 * time.Minute},
+		{"run twice", time.Hour, 40 * time.Minute, 63 * time.Minute, 64 * time.Minute, nil, 122 * time.Minute},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begin := time.Now()
+				until := func(d time.Duration) time.Duration { return time.Until(begin.Add(d)) }
+				both := servers(t, 2, func(c *innkeeper.Config) { c.Policy.AccessTTL = test.ttl })
+				here, there := both[0], both[1]
+				here.addUser("ada")
+				time.Sleep(until(test.down))
+				if test.fault == nil {
+					run(t, there.inn)
+				} else {
+					there.tap.always("LastRevocation", func() error { return test.fault(until(test.up)) })
+				}
+				time.Sleep(until(test.signIn))
+				grant := here.login("ada")
+				here.must(here.EndSession(ctx, grant.Session.ID, innkeeper.ReasonAdmin, innkeeper.ActorOperator))
+				time.Sleep(until(test.up))
+				there.tap.forget()
+				for at := test.up + 15*time.Second; at <= test.check; at += 15 * time.Second {
+					time.Sleep(until(at))
+					if _, err := there.Check(ctx, grant.AccessToken); !errors.Is(err, innkeeper.ErrAccessTokenRevoked) {
+						t.Fatalf("%s after the start: %v, want ErrAccessTokenRevoked", at, err)
+					}
+				}
+			})
+		})
+	}
+}
+
 // A store that fails costs nothing but freshness.
 func TestRevocationsWhileTheStoreFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
