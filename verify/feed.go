@@ -139,7 +139,7 @@ func (f *feed) close() {
 // run follows until ctx ends.
 func (f *feed) run(ctx context.Context) {
 	defer close(f.stopped)
-	aging := time.NewTicker(feedAge)
+	aging := time.NewTimer(feedAge)
 	defer aging.Stop()
 	first := sync.OnceFunc(func() { close(f.tried) })
 	defer first()
@@ -149,6 +149,14 @@ func (f *feed) run(ctx context.Context) {
 		limit  = firstFeedRetry
 	)
 	for ctx.Err() == nil {
+		select {
+		case <-aging.C:
+			// The time to the next begins now, however late this is: with the beat of a
+			// ticker they could be closer together than a token's life.
+			f.revoked.Age()
+			aging.Reset(feedAge)
+		default:
+		}
 		sent := time.Now()
 		next, pause, err := f.step(ctx, cursor)
 		switch {
@@ -176,11 +184,6 @@ func (f *feed) run(ctx context.Context) {
 		}
 		f.note(err)
 		first()
-		select {
-		case <-aging.C:
-			f.revoked.Age()
-		default:
-		}
 		sleep(ctx, pause)
 	}
 }

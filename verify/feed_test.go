@@ -418,6 +418,48 @@ func TestOldEntriesAreForgotten(t *testing.T) {
 	})
 }
 
+// However late the set ages, what was learned just before is known for the whole time:
+// after a request that was held, and after pages that took minutes.
+func TestEntriesAreKeptAfterALateAging(t *testing.T) {
+	pages := func() http.HandlerFunc {
+		next := time.Now().UnixMicro()
+		return func(w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(time.Second)
+			next++
+			_, _ = fmt.Fprintf(w, `{"entries":[{"seq":%d,"kind":"session","id":"x"}],"next":%d,"more":true}`, next, next)
+		}
+	}
+	for name, test := range map[string]struct {
+		busy         func() http.HandlerFunc // answers instead until the session ends
+		ended, check time.Duration
+	}{
+		"held":  {nil, 65*time.Minute + time.Second, 130*time.Minute + 500*time.Millisecond},
+		"pages": {pages, 67 * time.Minute, 131 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				iss := newFeedIssuer(t)
+				begin := time.Now()
+				at := func(d time.Duration) { time.Sleep(time.Until(begin.Add(d))) }
+				v := iss.verifier(t)
+				token := iss.token(t, func(c *accesstoken.Claims) { c.SessionID = "ended" })
+				at(65*time.Minute - time.Second)
+				if test.busy != nil {
+					iss.set(func(f *feedIssuer) { f.down = test.busy() })
+				}
+				iss.revoke(revoked.Session, "another") // a request begins
+				at(test.ended)
+				iss.set(func(f *feedIssuer) { f.down = nil })
+				iss.revoke(revoked.Session, "ended")
+				at(test.check - 300*time.Millisecond)
+				iss.revoke(revoked.Session, "a third") // a request ends
+				at(test.check)
+				refusedAsRevoked(t, v, token)
+			})
+		})
+	}
+}
+
 func TestCloseIsPromptAndHarmless(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		iss := newFeedIssuer(t)
