@@ -5,6 +5,9 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,6 +17,7 @@ import (
 	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/client"
 	"github.com/innkeeper-auth/innkeeper/innkeepertest"
+	"github.com/innkeeper-auth/innkeeper/internal/testengine"
 )
 
 // once makes a fault happen to the first refresh only.
@@ -71,6 +75,37 @@ func TestLostAnswers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDeadConnection: the connection of HTTP/2, to a proxy before the server, has died in
+// silence. The next try of a refresh gets another one.
+func TestDeadConnection(t *testing.T) {
+	t.Parallel()
+	i := newInn(t, nil)
+	target, err := url.Parse(i.URL)
+	check(t, err)
+	forward := httputil.NewSingleHostReverseProxy(target)
+	gateway := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 2 {
+			t.Errorf("%s, want HTTP/2", r.Proto)
+		}
+		forward.ServeHTTP(w, r)
+	}))
+	gateway.EnableHTTP2 = true
+	gateway.StartTLS()
+	t.Cleanup(gateway.Close)
+	line, err := testengine.NewProxy(gateway.Listener.Addr().String())
+	check(t, err)
+	t.Cleanup(func() { _ = line.Close() })
+
+	source := i.source(t, client.NewMemoryStore(), func(cfg *client.Config) {
+		cfg.Server, cfg.RefreshTimeout = "https://"+line.Addr(), time.Minute
+	})
+	client.Trust(source, gateway.Client().Transport.(*http.Transport).TLSClientConfig)
+	check(t, source.Login(t.Context(), client.Credentials{Username: "ada", Password: innkeepertest.Password}))
+	line.Freeze()
+	i.expire()
+	mustToken(t, source)
 }
 
 // TestCrashAfterTheAct: the program dies when the server has acted and nothing is

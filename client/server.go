@@ -24,6 +24,12 @@ const (
 	maxAnswer      = 1 << 20
 	maxRetryAfter  = 5 * time.Minute
 	maxLifetime    = 24 * time.Hour // servers give an hour at most
+
+	// A connection of HTTP/2 on which nothing has come for pingAfter is asked whether it
+	// lives, and given up after another pingTimeout: before a refresh times out, which
+	// would leave a dead connection to the next try.
+	pingAfter   = 3 * time.Second
+	pingTimeout = 4 * time.Second
 )
 
 // server is where tokens come from. It is asked by a client of its own: no cookies, no
@@ -67,6 +73,7 @@ func newServerTransport() *http.Transport {
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            dialer.DialContext,
 		ForceAttemptHTTP2:      true,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 		MaxIdleConnsPerHost:    2,
 		IdleConnTimeout:        30 * time.Second,
 		TLSHandshakeTimeout:    5 * time.Second,

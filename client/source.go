@@ -20,7 +20,9 @@ type Config struct {
 	// the program. [NewMemoryStore] is for programs that want just that.
 	Store Store
 	// Transport carries requests to the server. The zero value means one of our own,
-	// which takes proxies from the environment. It must not be a [*Transport].
+	// which takes proxies from the environment and gives up connections that are dead.
+	// With HTTP/2 another one should too, by its HTTP2.SendPingTimeout, or refreshes may
+	// fail for many minutes. It must not be a [*Transport].
 	Transport http.RoundTripper
 	// RefreshTimeout bounds a refresh, with all its tries. The zero value means 15
 	// seconds.

@@ -120,7 +120,7 @@ type pageEntry struct {
 func followFeed(cfg Config, keys *keySource) *feed {
 	ctx, stop := context.WithCancel(context.Background())
 	f := &feed{
-		client: clientFor(cfg.HTTPClient), url: cfg.RevocationsURL, now: cfg.Now, onChange: cfg.OnFeed, keys: keys,
+		client: *cfg.HTTPClient, url: cfg.RevocationsURL, now: cfg.Now, onChange: cfg.OnFeed, keys: keys,
 		logger: cfg.Logger.With("revocations_url", cfg.RevocationsURL),
 		tried:  make(chan struct{}), stop: stop, stopped: make(chan struct{}),
 	}

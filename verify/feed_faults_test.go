@@ -17,6 +17,7 @@ import (
 
 	"github.com/innkeeper-auth/innkeeper/accesstoken"
 	"github.com/innkeeper-auth/innkeeper/internal/revoked"
+	"github.com/innkeeper-auth/innkeeper/internal/testengine"
 	"github.com/innkeeper-auth/innkeeper/verify"
 )
 
@@ -420,6 +421,67 @@ func TestFaultsOfRealConnections(t *testing.T) {
 			iss.revoke(revoked.Session, "ended")
 			server.CloseClientConnections() // what drips would go on for half a minute
 			awaitRevoked(t, v, token)
+		})
+	}
+}
+
+// trust lets clients of our own trust a server: what is like the transport of net/http
+// is like this one.
+func trust(t *testing.T, server *httptest.Server) (undo func()) {
+	t.Helper()
+	standard := http.DefaultTransport
+	trusting := standard.(*http.Transport).Clone()
+	trusting.TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	http.DefaultTransport = trusting
+	return func() { http.DefaultTransport = standard }
+}
+
+// A connection of HTTP/2 that has died in silence is given up: a request that timed out
+// would leave it to the next one. It does not matter which client is ours: that of who
+// has only set a time limit is.
+func TestDeadConnection(t *testing.T) {
+	for name, client := range map[string]*http.Client{"our own": nil, "without a transport": {Timeout: time.Minute}} {
+		t.Run(name, func(t *testing.T) {
+			iss := newFeedIssuer(t)
+			var old atomic.Int64
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.ProtoMajor != 2 {
+					old.Add(1)
+				}
+				iss.serve(w, r)
+			}))
+			server.EnableHTTP2 = true
+			server.StartTLS()
+			t.Cleanup(server.Close)
+			line, err := testengine.NewProxy(server.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = line.Close() })
+			iss.url = "https://" + line.Addr()
+			undo := trust(t, server)
+			v := newVerifier(t, verify.Config{Issuer: iss.url, FollowRevocations: true, HTTPClient: client})
+			undo()
+			t.Cleanup(v.Close)
+			t.Parallel()
+			token := iss.token(t, session("ended"))
+			accepted(t, v, token)
+			for iss.requests() < 2 { // one is held
+				time.Sleep(time.Millisecond)
+			}
+			line.Freeze()
+			iss.revoke(revoked.Session, "ended")
+			for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+				if _, err := v.Verify(t.Context(), token); errors.Is(err, verify.ErrRevoked) {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatal("still accepted a minute after the connection died")
+				}
+			}
+			if n := old.Load(); n > 0 {
+				t.Errorf("%d requests were not of HTTP/2", n)
+			}
 		})
 	}
 }

@@ -24,6 +24,15 @@ const (
 	defaultMaxAge = 10 * time.Minute
 )
 
+// A connection of HTTP/2 on which nothing has come for pingAfter is asked whether it
+// lives, and given up after another pingTimeout. A request that times out there leaves
+// the connection to the next one: if it had died in silence, as in a firewall that has
+// forgotten it, no request would reach the issuer for many minutes.
+const (
+	pingAfter   = 5 * time.Second
+	pingTimeout = 5 * time.Second
+)
+
 // keySet is a JWK set as fetched.
 type keySet struct {
 	keys   map[string]accesstoken.PublicKey
@@ -37,18 +46,41 @@ type fetcher struct {
 }
 
 func newFetcher(client *http.Client, url string) *fetcher {
-	return &fetcher{client: clientFor(client), url: url}
+	return &fetcher{client: *client, url: url}
 }
 
 // clientFor returns a client that follows no redirect, which could lead from https to
-// anywhere. No issuer needs one here.
-func clientFor(client *http.Client) http.Client {
+// anywhere. No issuer needs one here. If the caller's has no transport it has one of our
+// own, which is returned besides.
+func clientFor(client *http.Client) (*http.Client, *http.Transport) {
 	var c http.Client
 	if client != nil {
 		c = *client // a copy: the caller's own keeps its ways
 	}
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return c
+	if c.Transport != nil {
+		return &c, nil
+	}
+	own := newTransport()
+	if own != nil {
+		c.Transport = own
+	}
+	return &c, own
+}
+
+// newTransport returns one like that of net/http, which gives up connections that are
+// dead. It returns nil if the program has put something else in the place of that one.
+func newTransport() *http.Transport {
+	standard, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		return nil
+	}
+	t := standard.Clone()
+	if t.HTTP2 == nil {
+		t.HTTP2 = &http.HTTP2Config{}
+	}
+	t.HTTP2.SendPingTimeout, t.HTTP2.PingTimeout = pingAfter, pingTimeout
+	return t
 }
 
 // fetch gets the key set once. The context bounds the time.

@@ -88,7 +88,10 @@ type Config struct {
 	CacheSize int
 	// HTTPClient fetches keys and revocations. The zero value means a client of our
 	// own. With any client redirects are not followed, and times are bounded; a Timeout
-	// of its own does not count for revocations, which are waited for.
+	// of its own does not count for revocations, which are waited for. Without a
+	// Transport it is given one that notices within ten seconds that a connection of
+	// HTTP/2 is dead. One that it has should do so too, by its HTTP2.SendPingTimeout, or
+	// what is revoked may not be heard of for many minutes.
 	HTTPClient *http.Client
 	// Logger is told when keys or revocations cannot be fetched, while known ones still
 	// serve. The zero value means that nobody is.
@@ -106,8 +109,9 @@ type Verifier struct {
 	skew     time.Duration
 	now      func() time.Time
 	keys     *keySource
-	cache    *cache // nil: no token is remembered
-	feed     *feed  // nil: revocations are not followed
+	cache    *cache          // nil: no token is remembered
+	feed     *feed           // nil: revocations are not followed
+	own      *http.Transport // nil: the connections are somebody else's
 	counters counters
 }
 
@@ -149,6 +153,8 @@ func New(cfg Config) (*Verifier, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	var own *http.Transport
+	cfg.HTTPClient, own = clientFor(cfg.HTTPClient)
 	v := &Verifier{
 		issuer:   cfg.Issuer,
 		audience: cfg.Audience,
@@ -156,6 +162,7 @@ func New(cfg Config) (*Verifier, error) {
 		now:      cfg.Now,
 		keys:     newKeySource(cfg),
 		cache:    newCache(cfg.CacheSize),
+		own:      own,
 	}
 	if cfg.FollowRevocations {
 		v.feed = followFeed(cfg, v.keys)
@@ -169,6 +176,9 @@ func New(cfg Config) (*Verifier, error) {
 func (v *Verifier) Close() {
 	if v.feed != nil {
 		v.feed.close()
+	}
+	if v.own != nil {
+		v.own.CloseIdleConnections()
 	}
 }
 

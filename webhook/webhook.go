@@ -64,6 +64,12 @@ const (
 	maxAnswer     = 4 << 10 // what is read of an answer, so that its connection can be kept
 	idleTimeout   = 30 * time.Second
 	idlePerServer = 1 // there is one delivery at a time
+
+	// A connection of HTTP/2 on which nothing has come for pingAfter is asked whether it
+	// lives, and given up after another pingTimeout: before a delivery times out, which
+	// would leave a dead connection to the next one.
+	pingAfter   = 5 * time.Second
+	pingTimeout = 5 * time.Second
 )
 
 // Sender carries messages. It implements [innkeeper.WebhookSender], and is safe for
@@ -94,6 +100,7 @@ func NewSender(cfg Config) *Sender {
 				MaxIdleConnsPerHost:    idlePerServer,
 				IdleConnTimeout:        idleTimeout,
 				ForceAttemptHTTP2:      true,
+				HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 			},
 			// A redirect leads to where nobody has looked.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -20,6 +20,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/innkeeper-auth/innkeeper"
+	"github.com/innkeeper-auth/innkeeper/internal/testengine"
 	"github.com/innkeeper-auth/innkeeper/rootkey"
 	"github.com/innkeeper-auth/innkeeper/store/memory"
 	"github.com/innkeeper-auth/innkeeper/webhook"
@@ -279,6 +280,42 @@ func TestTLS(t *testing.T) {
 		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 			t.Errorf("%s: got %v, want %q", test.url, err, test.want)
 		}
+	}
+}
+
+// A connection of HTTP/2 that has died in silence is given up, and deliveries go on.
+func TestDeadConnection(t *testing.T) {
+	var got atomic.Int64
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 2 {
+			t.Errorf("%s, want HTTP/2", r.Proto)
+		}
+		got.Add(1)
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	line, err := testengine.NewProxy(server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer line.Close()
+	m := message(t, "http://127.0.0.1:1/")
+	m.URL = "https://" + line.Addr()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	sender := webhook.NewSender(webhook.Config{TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}})
+	if err := sender.Send(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	line.Freeze()
+	for deadline := time.Now().Add(time.Minute); got.Load() < 2; {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing was delivered for a minute after the connection had died")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second) // as the authority does
+		_ = sender.Send(ctx, m)
+		cancel()
 	}
 }
 

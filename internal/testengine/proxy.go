@@ -79,6 +79,17 @@ func (p *Proxy) Hang() {
 	}
 }
 
+// Freeze silences the connections that exist for good, as a firewall does that has
+// forgotten them: no byte passes, nor the end of one side, and Pass does not help. New
+// ones are as before; Cut resets frozen ones too.
+func (p *Proxy) Freeze() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range p.links {
+		l.frozen = true
+	}
+}
+
 // Delay holds every byte by d from now on, in each direction. Zero: not at all.
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 
@@ -152,6 +163,7 @@ type link struct {
 	client net.Conn
 	ctx    context.Context // ends when the link is cut
 	cancel context.CancelFunc
+	frozen bool // guarded by proxy.mu
 }
 
 func (l *link) run() {
@@ -256,16 +268,22 @@ func (l *link) hold(due time.Time) bool {
 	}
 }
 
+// awaitPass waits until bytes may pass, or says that they never may.
 func (l *link) awaitPass() bool {
 	l.proxy.mu.Lock()
 	pass := l.proxy.pass
 	l.proxy.mu.Unlock()
 	select {
 	case <-pass:
-		return l.ctx.Err() == nil
 	case <-l.ctx.Done():
-		return false
 	}
+	l.proxy.mu.Lock()
+	frozen := l.frozen
+	l.proxy.mu.Unlock()
+	if frozen {
+		<-l.ctx.Done()
+	}
+	return l.ctx.Err() == nil
 }
 
 // end tells a side that the other one will send no more.

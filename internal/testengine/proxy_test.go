@@ -121,6 +121,27 @@ func TestProxyHangs(t *testing.T) {
 	}
 }
 
+func TestProxyFreezes(t *testing.T) {
+	t.Parallel()
+	p := proxy(t, echo(t))
+	frozen := connect(t, p.Addr())
+	ask(t, frozen, "hello")
+	p.Freeze()
+	check(t, p.Pass())
+	_, err := io.WriteString(frozen, "never\r\n")
+	check(t, err)
+	if got := ask(t, connect(t, p.Addr()), "again"); got != "again" {
+		t.Error(got)
+	}
+	if !silent(t, frozen) {
+		t.Error("a byte passed")
+	}
+	p.Cut()
+	if _, err := frozen.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("cut while it is frozen: %v", err)
+	}
+}
+
 func TestProxyDelays(t *testing.T) {
 	t.Parallel()
 	const delay = 50 * time.Millisecond
