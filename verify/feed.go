@@ -32,6 +32,9 @@ const (
 	newsBurst = 10
 	// feedSlack is how much later than asked an answer may come.
 	feedSlack = 10 * time.Second
+	// feedStale is the age by which a view that the issuer tells of is out of date: its
+	// store is read four times a second, and may be away for a moment.
+	feedStale = 5 * time.Second
 	// feedFirst is how long requests wait for the first attempt.
 	feedFirst = 5 * time.Second
 	// Failed attempts are repeated after a random time below a limit that doubles.
@@ -59,6 +62,10 @@ var ErrRevoked = errors.New("access token has been revoked")
 type FeedStatus struct {
 	// Connected says that the latest request was answered.
 	Connected bool
+	// Stale says that this answer told of things as they had been more than five seconds
+	// before: the issuer can be reached and does not reach its database, or something in
+	// between holds answers back. It is false while the feed is not connected.
+	Stale bool
 	// AsOf is the time, by our clock, up to which all revocations are known. The zero
 	// value means that the feed was never read.
 	AsOf time.Time
@@ -89,6 +96,7 @@ type feed struct {
 
 	mu        sync.Mutex
 	connected bool // the latest attempt was answered
+	stale     bool // by what was out of date
 	err       error
 	hurry     context.CancelCauseFunc // ends the request under way; nil: none is
 }
@@ -221,8 +229,8 @@ func (f *feed) step(ctx context.Context, cursor int64) (next int64, pause time.D
 }
 
 // begin notes how to end the request that is about to be sent, and returns how long
-// the issuer may hold it: not at all if we are not up to date, so that we soon know
-// whether we are. A request that is not held is not to be ended either: others may be
+// the issuer may hold it: not at all if we are not connected, and not for long if we are
+// told old things, so that we soon know when that is over. A request that is not held is not to be ended either: others may be
 // waiting for the first one.
 func (f *feed) begin(hurry context.CancelCauseFunc) time.Duration {
 	f.mu.Lock()
@@ -231,7 +239,11 @@ func (f *feed) begin(hurry context.CancelCauseFunc) time.Duration {
 		return 0
 	}
 	f.hurry = hurry
-	return time.Duration(f.wait.Load())
+	wait := time.Duration(f.wait.Load())
+	if f.stale {
+		wait = min(wait, feedStale)
+	}
+	return wait
 }
 
 func (f *feed) end() {
@@ -333,16 +345,20 @@ func parsePage(document []byte, cursor int64, header http.Header) (page, error) 
 
 // note remembers how the latest attempt went, and tells when that has changed.
 func (f *feed) note(err error) {
+	stale := err == nil && !f.isFresh(feedStale)
 	f.mu.Lock()
-	changed := f.connected != (err == nil) || f.err == nil && err != nil
-	f.connected, f.err = err == nil, err
+	changed := f.connected != (err == nil) || f.stale != stale || f.err == nil && err != nil
+	f.connected, f.stale, f.err = err == nil, stale, err
 	f.mu.Unlock()
 	if !changed {
 		return
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		f.logger.Warn("revocations cannot be followed; those that are known go on counting", "error", err)
-	} else {
+	case stale:
+		f.logger.Warn("the issuer tells of revocations as they were; those that are known go on counting", "as_of", f.asOf.Load())
+	default:
 		f.logger.Info("following revocations")
 	}
 	if f.onChange != nil {
@@ -357,7 +373,7 @@ func (f *feed) status() FeedStatus {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	status.Connected, status.Err = f.connected, f.err
+	status.Connected, status.Stale, status.Err = f.connected, f.stale, f.err
 	return status
 }
 

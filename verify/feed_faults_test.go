@@ -221,6 +221,9 @@ func TestAnswersFromACache(t *testing.T) {
 		if age := time.Since(v.FeedStatus().AsOf); age < time.Minute {
 			t.Errorf("the view counts as %v old, want a minute", age)
 		}
+		if s := v.FeedStatus(); !s.Connected || !s.Stale {
+			t.Errorf("FeedStatus = %+v, want it to be stale", s)
+		}
 	})
 }
 

@@ -1,9 +1,11 @@
 package verify_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
@@ -349,16 +351,58 @@ func testStaleness(t *testing.T, failure http.HandlerFunc) {
 		t.Errorf("an ended session is not refused as such: %d", rec.Code)
 	}
 	v.Close()
-	if failure == nil {
-		return
-	}
-	var connected []bool
+	var well, stale []bool
 	for _, s := range seen {
-		connected = append(connected, s.Connected)
+		well = append(well, s.Connected && !s.Stale)
+		stale = append(stale, s.Stale)
 	}
-	if want := []bool{true, false, true}; !slices.Equal(connected, want) {
-		t.Errorf("OnFeed was told connected = %v, want %v", connected, want)
+	if want := []bool{true, false, true}; !slices.Equal(well, want) {
+		t.Errorf("OnFeed was told that all is well = %v, want %v", well, want)
 	}
+	if want := []bool{false, failure == nil, false}; !slices.Equal(stale, want) {
+		t.Errorf("OnFeed was told stale = %v, want %v", stale, want)
+	}
+}
+
+// An issuer that answers and does not reach its database is reported as well, and soon;
+// and so is its end. A moment without the database is nothing to report.
+func TestIssuerWithoutItsDatabase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		iss := newFeedIssuer(t)
+		var seen []verify.FeedStatus
+		var log bytes.Buffer
+		v := iss.verifier(t, func(cfg *verify.Config) {
+			cfg.OnFeed = func(s verify.FeedStatus) { seen = append(seen, s) }
+			cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		})
+		wantSeen := func(n int, stale bool, text string) {
+			t.Helper()
+			synctest.Wait()
+			if s := v.FeedStatus(); len(seen) != n || seen[n-1].Stale != stale || s.Stale != stale || !s.Connected || s.Err != nil {
+				t.Errorf("FeedStatus = %+v; OnFeed was told %+v, want %d calls, the last with Stale = %t", s, seen, n, stale)
+			}
+			if lines := strings.Split(strings.TrimSpace(log.String()), "\n"); len(lines) != n || !strings.Contains(lines[n-1], text) {
+				t.Errorf("log:\n%s\nwant %d lines, the last with %q", &log, n, text)
+			}
+		}
+		lag := func(d time.Duration) { iss.set(func(f *feedIssuer) { f.lag = d }) }
+		lag(4 * time.Second)
+		time.Sleep(time.Minute)
+		wantSeen(1, false, "level=INFO")
+
+		gone := time.Now()
+		for time.Since(gone) < 10*time.Minute {
+			lag(time.Since(gone))
+			time.Sleep(time.Second)
+			if time.Since(gone) == 30*time.Second {
+				wantSeen(2, true, "level=WARN")
+			}
+		}
+		wantSeen(2, true, "as_of=")
+		lag(250 * time.Millisecond)
+		time.Sleep(6 * time.Second)
+		wantSeen(3, false, "level=INFO")
+	})
 }
 
 // An answer that was on its way for long is no proof of how things are now.

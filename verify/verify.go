@@ -79,8 +79,8 @@ type Config struct {
 	// is this machine. The zero value means /auth/revocations under Issuer.
 	RevocationsURL string
 	// OnFeed is told, one call after the other, when the revocation feed could not be
-	// followed any more, or could be again. It must not block. The zero value tells
-	// nobody; [Verifier.FeedStatus] can be asked at any time.
+	// followed any more or told of old things, and when all was well again. It must not
+	// block. The zero value tells nobody; [Verifier.FeedStatus] can be asked at any time.
 	OnFeed func(FeedStatus)
 	// CacheSize is how many good tokens are remembered, so that one that comes again
 	// costs no signature. Whether it was revoked is asked every time all the same. The
