@@ -523,12 +523,47 @@ func TestCloseIsPromptAndHarmless(t *testing.T) {
 }
 
 func TestRequireFreshNeedsAFeed(t *testing.T) {
-	defer func() {
-		if recover() == nil {
-			t.Error("RequireFresh did not panic")
+	if !panics(func() { newIssuer(t).verifier(t).RequireFresh(time.Second, http.NotFoundHandler()) }) {
+		t.Error("RequireFresh did not panic")
+	}
+}
+
+func panics(call func()) (panicked bool) {
+	defer func() { panicked = recover() != nil }()
+	call()
+	return false
+}
+
+// A time that cannot be kept is refused at the start, and does not turn into refusals of
+// most requests; one that is not refused is kept.
+func TestShortestTimesOfAFreshView(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		iss := newFeedIssuer(t)
+		iss.set(func(f *feedIssuer) { f.lag = 250 * time.Millisecond }) // as that of a server
+		v := iss.verifier(t)
+		for _, maxAge := range []time.Duration{-time.Second, 0, time.Nanosecond, 300 * time.Millisecond, time.Second - 1} {
+			if !panics(func() { v.RequireFresh(maxAge, http.NotFoundHandler()) }) {
+				t.Errorf("RequireFresh(%v) did not panic", maxAge)
+			}
+			if !panics(func() { v.KeepWithin(maxAge) }) {
+				t.Errorf("KeepWithin(%v) did not panic", maxAge)
+			}
 		}
-	}()
-	newIssuer(t).verifier(t).RequireFresh(time.Second, http.NotFoundHandler())
+		careful := v.RequireFresh(time.Second, v.RequireAuth(http.HandlerFunc(greet)))
+		token := "Bearer " + iss.token(t)
+		accepted(t, v, iss.token(t))
+		time.Sleep(10 * time.Second)
+		if n := iss.requests(); n > 30 {
+			t.Errorf("%d requests in 10 s", n)
+		}
+		for range 2000 {
+			time.Sleep(5 * time.Millisecond)
+			synctest.Wait()
+			if rec := get(careful, token); rec.Code != http.StatusOK {
+				t.Fatalf("status %d while all is well", rec.Code)
+			}
+		}
+	})
 }
 
 // RFC 9470: the challenge says how recent a sign-in is wanted.

@@ -37,11 +37,11 @@ func (v *Verifier) RequirePermission(permission string, next http.Handler) http.
 //	mux.Handle("POST /transfer", v.RequireFresh(5*time.Second, v.RequireAuth(transfer)))
 //
 // The verifier asks the issuer at least twice in maxAge from now on. RequireFresh
-// panics if it does not follow revocations, or maxAge is not positive: no request
-// would ever pass.
+// panics if it does not follow revocations, or maxAge is less than a second, as
+// [Verifier.KeepWithin] does: no request would ever pass, or few.
 func (v *Verifier) RequireFresh(maxAge time.Duration, next http.Handler) http.Handler {
-	if v.feed == nil || maxAge <= 0 {
-		panic("verify: RequireFresh needs Config.FollowRevocations, and a positive time")
+	if v.feed == nil || maxAge < minFresh {
+		panic("verify: RequireFresh needs Config.FollowRevocations, and a second or more")
 	}
 	v.feed.keepWithin(maxAge)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -252,7 +252,7 @@ func (v *Verifier) look(ctx context.Context, token string) (*verified, error) {
 // VerifyFresh is [Verifier.Verify] for what must not happen in a session that ended
 // more than maxAge ago: it returns [ErrUnavailable] if the revocations that are known
 // are older than that. The verifier has to follow them, and [Verifier.KeepWithin]
-// makes it ask often enough.
+// makes it ask often enough, which it can for a second or more.
 func (v *Verifier) VerifyFresh(ctx context.Context, token string, maxAge time.Duration) (Identity, error) {
 	if err := v.checkFresh(ctx, maxAge); err != nil {
 		return Identity{}, err
@@ -260,10 +260,19 @@ func (v *Verifier) VerifyFresh(ctx context.Context, token string, maxAge time.Du
 	return v.Verify(ctx, token)
 }
 
+// minFresh is the shortest time within which a view can be kept. The issuer reads its
+// store four times a second, and half of this is left for the way there and back.
+const minFresh = time.Second
+
 // KeepWithin makes the verifier ask for revocations so often that what it knows is no
 // older than maxAge, as long as the issuer answers: at least twice in that time. It is
-// for the times of [Verifier.VerifyFresh]; [Verifier.RequireFresh] calls it itself.
+// for the times of [Verifier.VerifyFresh]; [Verifier.RequireFresh] calls it itself. It
+// panics if maxAge is less than a second: the view of the issuer itself may be a
+// quarter of that old, and most requests would find it too old.
 func (v *Verifier) KeepWithin(maxAge time.Duration) {
+	if maxAge < minFresh {
+		panic("verify: KeepWithin needs a second or more")
+	}
 	if v.feed != nil {
 		v.feed.keepWithin(maxAge)
 	}

@@ -47,7 +47,7 @@ type porter struct {
 }
 
 // freshness are the bounds that routes ask for.
-var freshness = []time.Duration{300 * time.Millisecond, time.Second, 3 * time.Second}
+var freshness = []time.Duration{time.Second, 2 * time.Second, 3 * time.Second}
 
 // open hires a porter, who knows nothing yet.
 func (d *door) open() error {
