@@ -12,6 +12,14 @@ import (
 const (
 	defaultCacheSize = 10_000
 	cacheShards      = 32
+	// cacheBytes is how much memory there is for each token of the size of a cache. Most
+	// take less; of those that take more, as with hundreds of permissions, fewer fit.
+	cacheBytes = 1 << 10
+	// minCacheBytes is the least that there is in a generation of a shard, so that a small
+	// cache has room for large tokens.
+	minCacheBytes = 16 << 10
+	// slotBytes is what a token takes in the map of a generation.
+	slotBytes = 112
 )
 
 // verified is a token that was found good, and what has to be asked of it again
@@ -21,7 +29,27 @@ type verified struct {
 	keyID     string    // of the key that signed it
 	userEntry string    // what the revocation feed would call its user
 	expiresAt time.Time // skew included
+	bytes     int       // of memory that all this takes
 }
+
+// footprint estimates the memory that a token takes, in bytes.
+func (v *verified) footprint() int {
+	id := &v.identity
+	n := int(unsafe.Sizeof(*v)) + slotBytes
+	for _, text := range [...]string{id.Subject, id.SessionID, id.ClientID, id.Username, id.Email, v.keyID, v.userEntry} {
+		n += textBytes(text)
+	}
+	for _, list := range [...][]string{id.Roles, id.Permissions, id.AuthMethods} {
+		n += cap(list) * int(unsafe.Sizeof(""))
+		for _, text := range list {
+			n += textBytes(text)
+		}
+	}
+	return n
+}
+
+// textBytes is a little more than the length: memory is handed out in certain sizes.
+func textBytes(text string) int { return len(text) + len(text)/8 + 8 }
 
 // fingerprint names a token. Whoever found another token with that of a good one would
 // need no signature.
@@ -44,18 +72,20 @@ func (c *cache) fingerprint(token string) fingerprint {
 }
 
 // cache holds good tokens, so that one that comes again costs no signature. It is
-// bounded: each shard has two generations, of which the old one goes when the young
-// one is full. Whoever floods it with good tokens of their own costs others a
+// bounded, in tokens and in bytes, since there are tokens of all sizes: each shard has
+// two generations, of which the old one goes when the young one is full. Whoever floods it with good tokens of their own costs others a
 // signature each, and no more memory.
 type cache struct {
 	seed   maphash.Seed
-	limit  int // of a generation of a shard
+	limit  int // of a generation of a shard, in tokens
+	bytes  int // the same, in bytes
 	shards [cacheShards]cacheShard
 }
 
 type cacheShard struct {
 	mu         sync.RWMutex
 	young, old map[fingerprint]*verified
+	bytes      int // that the young take
 }
 
 // newCache returns nil for a negative size.
@@ -66,7 +96,8 @@ func newCache(size int) *cache {
 	if size == 0 {
 		size = defaultCacheSize
 	}
-	return &cache{seed: maphash.MakeSeed(), limit: max(size/cacheShards/2, 1)}
+	limit := max(size/cacheShards/2, 1)
+	return &cache{seed: maphash.MakeSeed(), limit: limit, bytes: max(limit*cacheBytes, minCacheBytes)}
 }
 
 // get returns a token that is still good by its claims, or nil.
@@ -87,15 +118,23 @@ func (c *cache) get(name fingerprint, now time.Time) *verified {
 	return found
 }
 
+// put remembers a token, unless it is larger than all that there is room for.
 func (c *cache) put(name fingerprint, token *verified) {
+	if token.bytes > c.bytes {
+		return
+	}
 	shard := &c.shards[name.signed[0]%cacheShards]
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	if len(shard.young) >= c.limit {
-		shard.old, shard.young = shard.young, nil
+	if _, known := shard.young[name]; known {
+		return // somebody else was faster
+	}
+	if len(shard.young) >= c.limit || shard.bytes+token.bytes > c.bytes {
+		shard.old, shard.young, shard.bytes = shard.young, nil, 0
 	}
 	if shard.young == nil {
 		shard.young = make(map[fingerprint]*verified)
 	}
 	shard.young[name] = token
+	shard.bytes += token.bytes
 }

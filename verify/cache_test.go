@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -85,6 +86,62 @@ func TestFloodOfGoodTokens(t *testing.T) {
 	if s := v.Stats(); s.Accepted != 2000 || s.Cached > 128 {
 		t.Errorf("%+v: more were remembered than fit", s)
 	}
+}
+
+// However large the good tokens are that come, the cache keeps within its bytes, and
+// remembers some of them; and it remembers all that are of ordinary size.
+func TestFloodOfLargeTokens(t *testing.T) {
+	const limit = 12 << 20 // the docs say some 10 MB
+	few := func(int) string { return "mail:read" }
+	for name, test := range map[string]struct {
+		tokens, permissions int
+		permission          func(i int) string
+		remembered          int // of all, at least
+	}{
+		"ordinary":         {1000, 5, few, 1000},
+		"many permissions": {1500, 300, func(i int) string { return fmt.Sprintf("project-%03d:documents:write", i) }, 1},
+		"short ones":       {500, 2500, func(int) string { return "a" }, 1}, // each is a string that takes more than its text
+	} {
+		t.Run(name, func(t *testing.T) {
+			iss := newIssuer(t)
+			v := newVerifier(t, verify.Config{Issuer: iss.url, HTTPClient: &http.Client{Transport: iss}})
+			var permissions []string
+			for i := range test.permissions {
+				permissions = append(permissions, test.permission(i))
+			}
+			token := func(i int) string {
+				return iss.token(t, func(c *accesstoken.Claims) { c.ID, c.Permissions = fmt.Sprint(i), permissions })
+			}
+			accepted(t, v, iss.token(t))
+			var latest []string // so many as may be remembered
+			before := heap()
+			for i := range test.tokens {
+				good := token(i)
+				accepted(t, v, good)
+				if i >= test.tokens-test.remembered {
+					latest = append(latest, good)
+				}
+			}
+			if grown := heap() - before; grown > limit {
+				t.Errorf("%d tokens take %d bytes, want at most %d", test.tokens, grown, limit)
+			}
+			for _, good := range latest {
+				accepted(t, v, good)
+			}
+			if n := v.Stats().Cached; n < uint64(test.remembered) {
+				t.Errorf("%d of the latest %d tokens were remembered", n, test.remembered)
+			}
+		})
+	}
+}
+
+// heap returns how much memory is in use, in bytes.
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc)
 }
 
 func TestNoCache(t *testing.T) {

@@ -83,8 +83,10 @@ type Config struct {
 	// block. The zero value tells nobody; [Verifier.FeedStatus] can be asked at any time.
 	OnFeed func(FeedStatus)
 	// CacheSize is how many good tokens are remembered, so that one that comes again
-	// costs no signature. Whether it was revoked is asked every time all the same. The
-	// zero value means 10,000, some 10 MB at worst; a negative one remembers none.
+	// costs no signature. Whether it was revoked is asked every time all the same. They
+	// take at most a kilobyte each on average: of larger ones, as with hundreds of
+	// permissions, fewer are remembered. The zero value means 10,000, some 10 MB at worst;
+	// a negative one remembers none.
 	CacheSize int
 	// HTTPClient fetches keys and revocations. The zero value means a client of our
 	// own. With any client redirects are not followed, and times are bounded; a Timeout
@@ -343,12 +345,14 @@ func (v *Verifier) judge(ctx context.Context, token string, now time.Time) (*ver
 	case err != nil:
 		return nil, err
 	}
-	return &verified{
+	found := &verified{
 		identity:  newIdentity(claims),
 		keyID:     strings.Clone(id), // and not the token with it
 		userEntry: revoked.UserID(v.issuer, claims.Subject, claims.Epoch),
 		expiresAt: claims.ExpiresAt.Add(v.skew),
-	}, nil
+	}
+	found.bytes = found.footprint()
+	return found, nil
 }
 
 // isRevoked asks about session, user and key.
