@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -142,6 +143,23 @@ func heap() int64 {
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return int64(stats.HeapAlloc)
+}
+
+// A token that is too long to be one costs nothing, whether there is a cache or not: not
+// even the hash by which others are looked for.
+func TestEndlessTokens(t *testing.T) {
+	iss := newIssuer(t)
+	v := iss.verifier(t)
+	half := strings.Repeat("a", 32<<20)
+	token := half + "." + half + ".a"
+	for deadline, i := time.Now().Add(time.Minute), 0; i < 10_000; i++ { // 640 GB
+		if _, err := v.Verify(t.Context(), token); !errors.Is(err, accesstoken.ErrMalformed) {
+			t.Fatalf("Verify = %v, want ErrMalformed", err)
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d tokens in a minute: they are read", i)
+		}
+	}
 }
 
 func TestNoCache(t *testing.T) {

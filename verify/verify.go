@@ -300,7 +300,8 @@ var errStale = fmt.Errorf("%w: revocations are not known up to now", ErrUnavaila
 // about it besides.
 func (v *Verifier) find(ctx context.Context, token string) (*verified, error) {
 	now := v.now()
-	if v.cache == nil {
+	// What is too long to be a token is refused unread, and not hashed before that.
+	if v.cache == nil || len(token) > accesstoken.MaxSize {
 		return v.judge(ctx, token, now)
 	}
 	name := v.cache.fingerprint(token)
