@@ -206,6 +206,10 @@ func typeAttacks() []attack {
 		login("E1 zipped", 400, "invalid_request", zipped.String(), typed, "Content-Encoding: gzip"),
 		login("T2 JSON at /oauth", 400, "invalid_request", `{"token":"{refresh}"}`, typed),
 		login("T2 a form in another charset", 400, "unsupported_grant_type", "grant_type=password", "Content-Type: "+oauthForm+"; charset=utf-7"),
+		login("T2 a form, and then JSON", 400, "invalid_request", "grant_type=refresh_token&refresh_token={refresh}", "Content-Type: "+oauthForm, typed),
+		login("T2 a form, twice", 400, "invalid_request", "grant_type=refresh_token&refresh_token={refresh}", "Content-Type: "+oauthForm, "Content-Type: "+oauthForm),
+		login("T2 JSON, and then a form", 400, "invalid_request", "grant_type=refresh_token&refresh_token={refresh}", typed, "Content-Type: "+oauthForm),
+		login("T2 no type", 400, "invalid_request", "grant_type=refresh_token&refresh_token={refresh}"),
 		login("T2 a form of several parts", 400, "invalid_request", "--x\r\n", "Content-Type: multipart/form-data; boundary=x"),
 	}
 	for _, mediaType := range []string{
@@ -221,6 +225,8 @@ func typeAttacks() []attack {
 	return append(attacks,
 		login("K14 no type", 415, "invalid_request", "{ada}}"),
 		login("K14 two types", 415, "invalid_request", "{ada}}", typed, "Content-Type: text/plain"),
+		attack{name: "T2 two types of a revocation", target: "/oauth/revoke", header: []string{"Content-Type: " + oauthForm, typed}, body: "token={refresh}", status: 400, code: "invalid_request"},
+		attack{name: "T2 two types of an introspection", target: "/oauth/introspect", header: []string{"Content-Type: " + oauthForm, typed}, body: "token={refresh}", status: 400, code: "invalid_request"},
 		attack{name: "K14 text for a password", target: "/auth/password", header: []string{"Content-Type: text/plain", "Authorization: Bearer {access}"}, body: `{}`, status: 415, code: "invalid_request"},
 	)
 }

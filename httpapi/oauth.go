@@ -164,7 +164,11 @@ func (a *API) oauth(handle oauthHandler) http.HandlerFunc {
 // treated as if they were left out, none may be repeated, unknown ones do no harm.
 // The query is never read, since it ends up in logs.
 func readForm(w http.ResponseWriter, r *http.Request) (map[string]string, error) {
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	types := r.Header.Values("Content-Type")
+	if len(types) > 1 { // another reader of the request could believe the other one
+		return nil, badForm("Content-Type is there twice")
+	}
+	mediaType, _, err := mime.ParseMediaType(strings.Join(types, ""))
 	if err != nil || mediaType != oauthFormType {
 		return nil, badForm("send Content-Type: " + oauthFormType)
 	}
