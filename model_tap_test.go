@@ -61,7 +61,7 @@ func (t *tap) on(s innkeeper.Stores) innkeeper.Stores {
 		Sessions: tappedSessions{t, s.Sessions}, Users: tappedUsers{t, s.Users}, Roles: tappedRoles{t, s.Roles},
 		Services: tappedServices{t, s.Services}, Events: tappedEvents{t, s.Events}, Revocations: tappedRevocations{t, s.Revocations},
 		RootKeys: tappedRootKeys{t, s.RootKeys}, Issuer: tappedIssuer{t, s.Issuer}, Keys: tappedKeys{t, s.Keys},
-		Webhooks: s.Webhooks, Deliveries: s.Deliveries, Attempts: tappedAttempts{t, s.Attempts},
+		Webhooks: tappedWebhooks{s.Webhooks, t}, Deliveries: s.Deliveries, Attempts: tappedAttempts{t, s.Attempts},
 	}
 }
 
@@ -274,6 +274,16 @@ func (s tappedKeys) MoveSigningKeys(ctx context.Context, moves keyring.Moves) er
 
 func (s tappedKeys) RewrapSigningKey(ctx context.Context, keyID string, old, wrapped []byte) error {
 	return tappedWrite(s.tap, "RewrapSigningKey", func() error { return s.store.RewrapSigningKey(ctx, keyID, old, wrapped) })
+}
+
+// tappedWebhooks is tapped where a server notes what it has delivered.
+type tappedWebhooks struct {
+	innkeeper.WebhookStore
+	tap *tap
+}
+
+func (s tappedWebhooks) AdvanceWebhook(ctx context.Context, progress innkeeper.WebhookProgress) error {
+	return tappedWrite(s.tap, "AdvanceWebhook", func() error { return s.WebhookStore.AdvanceWebhook(ctx, progress) })
 }
 
 type tappedAttempts struct {

@@ -456,7 +456,8 @@ func TestWebhookSecretsFollowTheRootKey(t *testing.T) {
 }
 
 // TestWebhooksOfSeveralServers runs three on one store. Each event arrives once, also
-// when a server stops in the middle, and again under the same ID when one dies there.
+// when a server stops in the middle. What is different when one dies there is shown by
+// TestWebhookArrivesAgainWhenItsServerDies.
 func TestWebhooksOfSeveralServers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, r := memory.New(), &receiver{}
@@ -496,6 +497,87 @@ func TestWebhooksOfSeveralServers(t *testing.T) {
 			t.Errorf("%d of %d arrived", len(ids), acts)
 		}
 	})
+}
+
+// TestWebhookArrivesAgainWhenItsServerDies lets a server die, or lose its store, between a
+// message and the note of it. Nobody knows then that it has arrived: as soon as the lease
+// has run out it is sent once more, by another server or by the same one, under the same
+// ID and byte for byte, and nothing is lost or sent a third time.
+func TestWebhookArrivesAgainWhenItsServerDies(t *testing.T) {
+	const lease = 30 * time.Second
+	for name, test := range map[string]struct {
+		retried bool // the message has failed before, and is not new in the log
+		dies    bool // the server; otherwise its store is away for a moment
+	}{
+		"a new event, the server dies":                  {dies: true},
+		"a delivery that is tried again, and it dies":   {dies: true, retried: true},
+		"a new event, the store is away":                {},
+		"a delivery that is tried again, without store": {retried: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store, r := memory.New(), &receiver{}
+				root := rootkey.Generate()
+				same := func(c *innkeeper.Config) { c.RootKeys = ringOf(t, root) }
+				first, stop := running(t, store, same, through(r))
+				defer stop()
+				hook := first.hook("role.set")
+				set := func(role string) {
+					first.must(first.SetRole(ctx, innkeeper.Role{Name: role}, innkeeper.ActorOperator))
+				}
+				if test.retried {
+					r.answers(down)
+					set("one")
+					time.Sleep(moment)
+					r.take()
+				}
+				died := make(chan struct{}, 1)
+				r.answers(func(context.Context, innkeeper.WebhookMessage) error {
+					first.tap.always("AdvanceWebhook", func() error { return errors.New("nobody there") })
+					r.answers(nil)
+					died <- struct{}{}
+					return nil
+				})
+				if !test.retried {
+					set("one")
+				}
+				<-died
+				at := time.Now()
+				if test.dies {
+					stop()
+					_, stop2 := running(t, store, same, through(r))
+					defer stop2()
+				} else {
+					synctest.Wait()
+					first.tap.forget()
+				}
+				lost := r.take()
+				set("two")
+				time.Sleep(lease - moment)
+				if early := r.take(); len(early) != 0 {
+					t.Errorf("%d messages were sent before the lease was over", len(early))
+				}
+				time.Sleep(2 * moment)
+				again := r.take()
+				if len(lost) != 1 || len(again) != 2 {
+					t.Fatalf("%d messages were sent before, and %d after the lease, want 1 and 2", len(lost), len(again))
+				}
+				if again[0].ID != lost[0].ID || string(again[0].Body) != string(lost[0].Body) {
+					t.Errorf("%s %s came again as %s %s", lost[0].ID, lost[0].Body, again[0].ID, again[0].Body)
+				}
+				if again[1].ID == lost[0].ID || again[0].At.Sub(at) < lease-moment {
+					t.Errorf("after %s there came %s and %s", again[0].At.Sub(at), again[0].ID, again[1].ID)
+				}
+				time.Sleep(time.Hour)
+				if more := r.take(); len(more) != 0 {
+					t.Errorf("%d messages were sent again after that", len(more))
+				}
+				if pending, err := first.Deliveries(ctx, hook.ID, "", nil); err != nil || len(pending) != 0 {
+					t.Errorf("%d deliveries are left: %v", len(pending), err)
+				}
+			})
+		})
+	}
 }
 
 // TestAddWebhookRefuses what could never be delivered to.
