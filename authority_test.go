@@ -271,7 +271,7 @@ func (i *inn) enable(id innkeeper.UserID) error {
 	return err
 }
 
-// A browser that signs in again leaves no live session behind.
+// S1: a browser that signs in again leaves no live session behind.
 func TestLoginReplacesTheSessionThatItArrivesWith(t *testing.T) {
 	i := openInn(t)
 	i.addUser("ada")
@@ -663,7 +663,8 @@ func TestRefreshLeewayIsShorterThanTheAccessToken(t *testing.T) {
 	}
 }
 
-// Silence is not a verdict: what a store does not answer signs nobody out.
+// L2: silence is not a verdict. What a store does not answer signs nobody out, and lets
+// nobody in.
 func TestRefreshOverAStoreThatDoesNotAnswer(t *testing.T) {
 	down := errors.New("connection refused")
 	fail := func() error { return down }
@@ -1056,6 +1057,8 @@ func (i *inn) logout(scope innkeeper.LogoutScope, tokens ...string) error {
 	return i.Logout(ctx, innkeeper.LogoutRequest{Scope: scope, RefreshTokens: tokens})
 }
 
+// TestLogoutThis holds S5 and T22: what is signed out is over at the server, with all its
+// tokens.
 func TestLogoutThis(t *testing.T) {
 	for name, token := range map[string]func(chain []*innkeeper.Grant) string{
 		"the current token": func(chain []*innkeeper.Grant) string { return chain[2].RefreshToken.Reveal() },
@@ -1118,6 +1121,7 @@ func TestLogoutThisEndsAllThatWasShown(t *testing.T) {
 	}
 }
 
+// TestLogoutOthers holds S6.
 func TestLogoutOthers(t *testing.T) {
 	for _, credential := range []string{"access token", "refresh token"} {
 		t.Run("by "+credential, func(t *testing.T) {
@@ -1268,6 +1272,8 @@ func TestWhatTheEpochHasEndedIsNotEndedAgain(t *testing.T) {
 
 // --- passwords -----------------------------------------------------------------------
 
+// TestChangePassword holds S1, S6 and T22: the session is a new one, and all others are
+// over.
 func TestChangePassword(t *testing.T) {
 	i := openInn(t)
 	ada := i.addUser("ada")
@@ -1445,6 +1451,7 @@ func TestEndSessionsOneByOne(t *testing.T) {
 	}
 }
 
+// TestEndAllSessions holds S6 for administrators: those of one user, and those of all.
 func TestEndAllSessions(t *testing.T) {
 	i := openInn(t)
 	var grants []*innkeeper.Grant

@@ -227,6 +227,8 @@ func TestRefreshTokenExpiryIsBounded(t *testing.T) {
 	}
 }
 
+// TestRefreshTokenHasNoTamperedCopy holds T20: nobody makes a token of another session out
+// of their own, to end that.
 func TestRefreshTokenHasNoTamperedCopy(t *testing.T) {
 	ring, text := ringOf(t, firstRoot), sampleToken(t).Reveal()
 	raw, err := base64.RawURLEncoding.DecodeString(text[4:])
@@ -562,5 +564,31 @@ func wantSameBytes(t *testing.T, ring rootkey.Ring, token RefreshToken, text str
 	}
 	if again := mint(key, &session, token.ratchet()); !again.same(token) || token.Reveal() != text {
 		t.Fatalf("%s prints back as %s", text, again.Reveal())
+	}
+}
+
+// TestSecretsHave256RandomBits holds T27, and is why nobody counts the guesses at them
+// (T26): of some hundred secrets of each kind, each of 256 bits has been both. That one is
+// not, by chance, happens once in 2^190 runs.
+func TestSecretsHave256RandomBits(t *testing.T) {
+	for kind, fresh := range map[string]func() []byte{
+		"refresh token": func() []byte { s := newSecret(); return s[:] },
+		"service":       func() []byte { return []byte(newServiceSecret(ServiceID{}).secret.reveal()) },
+		"webhook":       func() []byte { return newWebhookSecret().Key() },
+	} {
+		ones, all := make([]byte, 32), bytes.Repeat([]byte{0xff}, 32)
+		for range 200 {
+			secret := fresh()
+			if len(secret) != 32 {
+				t.Fatalf("%s: the secret has %d bytes", kind, len(secret))
+			}
+			for i, b := range secret {
+				ones[i] |= b
+				all[i] &= b
+			}
+		}
+		if !bytes.Equal(ones, bytes.Repeat([]byte{0xff}, 32)) || !bytes.Equal(all, make([]byte, 32)) {
+			t.Errorf("%s: some bits are never set, or always: %x %x", kind, ones, all)
+		}
 	}
 }

@@ -91,6 +91,8 @@ func TestServiceNamesAndScopes(t *testing.T) {
 
 // Garbage never reaches the store, and what has the right checksum and is not ours
 // reaches it with one read.
+// TestServiceSecretsThatAreNone is what there is of T26: guesses at 256 bits need no limit,
+// and those that are no secret at all cost the store nothing.
 func TestServiceSecretsThatAreNone(t *testing.T) {
 	i := openInn(t)
 	_, secret := i.addService("web", innkeeper.ScopeAdmin)

@@ -113,7 +113,11 @@ func TestOAuthRefresh(t *testing.T) {
 			t.Errorf("%s: the answer is %s", name, a.text)
 		}
 		request(t, "GET", inn.URL+"/auth/me", "", "Authorization", bearer(a.body["access_token"].(string))).want(t, 200, "")
-		token = a.body["refresh_token"].(string)
+		next := a.body["refresh_token"].(string)
+		if next == token { // T18
+			t.Errorf("%s: the refresh token is the same as before", name)
+		}
+		token = next
 	}
 	// T19: a token that was used before ends the session.
 	postForm(t, inn.URL+"/oauth/token", "grant_type", "refresh_token", "refresh_token", session.RefreshToken).wantError(t, 400, "invalid_grant")
@@ -422,6 +426,8 @@ func TestOAuthRevoke(t *testing.T) {
 	if ended(session) {
 		t.Error("a refused revocation has ended the session")
 	}
+	// V5: there is one client, and so no token of another one. A service revokes what an app
+	// was given.
 	revoke("token", session.RefreshToken, "", "Authorization", basic("web", secret)).want(t, 200, "")
 	events, err := inn.Authority.Events(t.Context(), innkeeper.EventFilter{})
 	if err != nil {
@@ -518,12 +524,22 @@ func (panicking) Service(context.Context, innkeeper.ServiceID) (innkeeper.Servic
 	panic("a fault of ours")
 }
 
-// TestOAuthPanic makes sure that a fault of ours speaks the language of its endpoint.
+// TestOAuthPanic holds L2: a fault of ours speaks the language of its endpoint, lets nobody
+// in, and does not say what it was.
 func TestOAuthPanic(t *testing.T) {
 	stores := memory.New().Stores()
 	services := stores.Services
 	stores.Services = panicking{services}
 	inn := innkeepertest.New(t, &innkeepertest.Options{Stores: &stores})
 	_, secret := addService(t, inn, "web")
+	for _, a := range []answer{
+		postForm(t, inn.URL+"/oauth/revoke", "token", "x", "client_id", "web", "client_secret", secret),
+		request(t, "GET", inn.URL+"/admin/users", "", "Authorization", bearer(secret)),
+	} {
+		if strings.Contains(a.text, "fault") || a.status != 503 {
+			t.Errorf("%d %s", a.status, a.text)
+		}
+	}
 	postForm(t, inn.URL+"/oauth/revoke", "token", "x", "client_id", "web", "client_secret", secret).wantError(t, 503, "temporarily_unavailable")
+	request(t, "GET", inn.URL+"/admin/users", "", "Authorization", bearer(secret)).want(t, 503, "unavailable")
 }
