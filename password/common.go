@@ -30,24 +30,55 @@ func rankOf(word string) (power int, ok bool) {
 	if word == "" || len(word) > longestCommon {
 		return 0, false
 	}
+	shared, power, whole := nearest(word)
+	return power, whole && shared == len(word)
+}
+
+// beginnings calls found for each word of the list that a text begins with and that has
+// three characters or more, the longest first. It takes a few searches, however many
+// words a text could begin with.
+func beginnings(text string, found func(length, power int)) {
+	text = text[:min(len(text), longestCommon)]
+	for len(text) > 2 {
+		shared, power, whole := nearest(text)
+		if whole {
+			if shared > 2 {
+				found(shared, power)
+			}
+			shared--
+		}
+		// A longer word that the text begins with would be nearer.
+		text = text[:max(shared, 0)]
+	}
+}
+
+// nearest finds the last word of the list that does not sort after a text. It returns how
+// many bytes they share at their beginnings, the power of that word, and whether the
+// text begins with all of it.
+func nearest(text string) (shared, power int, whole bool) {
 	blocks := int(binary.BigEndian.Uint32([]byte(commonList[4:listHead])))
-	block := sort.Search(blocks, func(i int) bool { return firstIsAfter(listAt(blocks, i), word) }) - 1
+	block := sort.Search(blocks, func(i int) bool { return firstIsAfter(listAt(blocks, i), text) }) - 1
 	if block < 0 {
-		return 0, false
+		return 0, 0, false
 	}
 	rest := listAt(blocks, block)
 	var space [longestCommon]byte
-	candidate := space[:0]
+	candidate, next := space[:0], 0
 	for range listBlock {
 		if rest == "" {
 			break
 		}
-		candidate, power, rest = nextCommon(candidate, rest)
-		if string(candidate) == word {
-			return power, true
+		candidate, next, rest = nextCommon(candidate, rest)
+		if string(candidate) > text {
+			break
 		}
+		shared, power = 0, next
+		for shared < min(len(candidate), len(text)) && candidate[shared] == text[shared] {
+			shared++
+		}
+		whole = shared == len(candidate)
 	}
-	return 0, false
+	return shared, power, whole
 }
 
 // listAt returns the list from a block on.
@@ -99,13 +130,16 @@ func isCommon(folded string) bool {
 	if isRow(folded) {
 		return true
 	}
-	if unit, ok := repeated(folded); ok && (utf8.RuneCountInString(unit) < 4 || isListed(unit)) {
+	if unit, ok := shortlyRepeated(folded); ok && (utf8.RuneCountInString(unit) < 4 || isListed(unit)) {
 		return true
 	}
 	return isListed(folded)
 }
 
 func isListed(folded string) bool {
+	if len(folded) > longestCommon+maxAdded {
+		return false
+	}
 	for _, trimmed := range trimmings(folded) {
 		for _, spelling := range spellings(trimmed) {
 			if _, ok := rankOf(spelling); ok {
@@ -139,6 +173,9 @@ func trimmings(folded string) []string {
 // stand for them. A 1 and an exclamation mark stand for two.
 func spellings(folded string) []string {
 	all := []string{folded}
+	if !strings.ContainsAny(folded, "4@305$7+1!") {
+		return all
+	}
 	for _, one := range []rune{'i', 'l'} {
 		spelled := strings.Map(func(r rune) rune {
 			switch r {
@@ -167,8 +204,17 @@ func spellings(folded string) []string {
 // isRow reports whether every character is the same step from the one before: none,
 // one up or one down.
 func isRow(folded string) bool {
-	runes := []rune(folded)
-	return len(runes) > 2 && rowLength(runes) == len(runes)
+	n, step, before := 0, rune(0), rune(0)
+	for _, r := range folded {
+		switch {
+		case n == 1:
+			step = r - before
+		case n > 1 && r-before != step:
+			return false
+		}
+		n, before = n+1, r
+	}
+	return n > 2 && step >= -1 && step <= 1
 }
 
 // rowLength returns how many characters at the beginning are a row.
@@ -185,6 +231,17 @@ func rowLength(runes []rune) int {
 		n++
 	}
 	return n
+}
+
+// shortlyRepeated is repeated for what isCommon would know: a word, with what may stand
+// around it, or less. It needs no memory.
+func shortlyRepeated(folded string) (unit string, ok bool) {
+	for period := 1; period <= min(longestCommon+maxAdded, len(folded)/2); period++ {
+		if strings.HasPrefix(folded, folded[period:]) {
+			return folded[:period], true
+		}
+	}
+	return "", false
 }
 
 // repeated returns the shortest text that makes up a password when it is written

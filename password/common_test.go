@@ -3,9 +3,13 @@ package password
 import (
 	"encoding/binary"
 	"errors"
+	"maps"
 	"sort"
 	"strings"
 	"testing"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
 )
 
 // check returns the reason why a password is refused, empty if it is not.
@@ -192,8 +196,87 @@ func TestEstimateGrowsWithLength(t *testing.T) {
 	}
 }
 
+// Forms ask at every key, and anybody may. What is counted is memory, since time is the
+// machine's; to look each part of a password up by itself took four times as much.
+func TestEstimateCostsLittle(t *testing.T) {
+	for name, password := range longPasswords {
+		if n := testing.AllocsPerRun(10, func() { Estimate(password) }); n > 4*estimated {
+			t.Errorf("%s: %.0f allocations", name, n)
+		}
+	}
+}
+
+// What comes after the beginning that is looked at changes nothing.
+func TestEstimateOfLongPasswords(t *testing.T) {
+	for name, test := range map[string]struct {
+		beginning string
+		want      int
+	}{
+		"strong":           {strings.Repeat(secret, 2*estimated/len(secret)+2), 4},
+		"a row":            {strings.Repeat("x", 2*estimated+2), 0},
+		"a repeated word":  {strings.Repeat("dragon", 2*estimated/6+2), 0},
+		"many characters":  {strings.Repeat("q9vk2xw7hz4mb8td", 2*estimated/16)[1:] + "Jq!", 4},
+		"letters from one": {strings.Repeat("\ufdfa", 2*estimated), 4},
+	} {
+		for _, tail := range []string{"", "x", " and three more words", strings.Repeat("\ufdfa", 100)} {
+			if got := Estimate(test.beginning + tail); got != test.want {
+				t.Errorf("%s: got %d, want %d", name, got, test.want)
+			}
+		}
+	}
+}
+
+// TestBeginnings compares it with looking up every length.
+func TestBeginnings(t *testing.T) {
+	words := readList(t)
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.SampledFrom(words).Draw(t, "word")
+		text = text[:rapid.IntRange(0, len(text)).Draw(t, "cut")] + rapid.OneOf(rapid.SampledFrom(words), rapid.String()).Draw(t, "rest")
+		got, want := map[int]int{}, map[int]int{}
+		beginnings(text, func(length, power int) { got[length] = power })
+		for length := 3; length <= len(text); length++ {
+			if power, ok := rankOf(text[:length]); ok {
+				want[length] = power
+			}
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("%q: got %v, want %v", text, got, want)
+		}
+	})
+}
+
+// TestWhatIsCommonIsFoundFast compares the short cuts with the long ways.
+func TestWhatIsCommonIsFoundFast(t *testing.T) {
+	words := readList(t)
+	rapid.Check(t, func(t *rapid.T) {
+		unit := rapid.OneOf(rapid.SampledFrom(words), rapid.String(), rapid.StringMatching("[0-9!]{0,5}[a-f]{1,3}[0-9!]{0,5}")).Draw(t, "unit")
+		text := fold(strings.Repeat(unit, rapid.IntRange(1, 5).Draw(t, "times")))
+		text += text[:rapid.IntRange(0, len(text)).Draw(t, "more")]
+		known := func(unit string, ok bool) bool { return ok && (utf8.RuneCountInString(unit) < 4 || isListed(unit)) }
+		if fast, slow := known(shortlyRepeated(text)), known(repeated(text)); fast != slow {
+			t.Errorf("%q is repeated: %v, and the long way %v", text, fast, slow)
+		}
+		first := rapid.RuneFrom([]rune("agä09")).Draw(t, "first")
+		row := []rune{first}
+		for range rapid.IntRange(0, 6).Draw(t, "steps") {
+			row = append(row, row[len(row)-1]+rapid.Int32Range(-2, 2).Draw(t, "step"))
+		}
+		if fast, slow := isRow(string(row)), len(row) > 2 && rowLength(row) == len(row); fast != slow {
+			t.Errorf("%q is a row: %v, and the long way %v", string(row), fast, slow)
+		}
+	})
+}
+
+// longPasswords are what it costs most to judge.
+var longPasswords = map[string]string{
+	"short":                    secret,
+	"signs that stand for two": strings.Repeat("p1$tEr!ng0la5+q7w3@", 60)[:1024],
+	"letters":                  strings.Repeat("password1 ", 102),
+	"one letter for eighteen":  strings.Repeat("\ufdfa", 1024/3),
+}
+
 func BenchmarkEstimate(b *testing.B) {
-	for name, password := range map[string]string{"short": secret, "longest": strings.Repeat("\ufdfa", 4096/3), "letters": strings.Repeat("password1 ", 400)} {
+	for name, password := range longPasswords {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
 				Estimate(password)
@@ -204,7 +287,7 @@ func BenchmarkEstimate(b *testing.B) {
 
 func BenchmarkCheck(b *testing.B) {
 	about := About{Username: "lovelace", Email: "ada@example.com"}
-	for name, password := range map[string]string{"short": secret, "longest": strings.Repeat("\ufdfa", 1024/3)} {
+	for name, password := range longPasswords {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
 				_ = Policy{}.Check(password, about)

@@ -153,25 +153,27 @@ func (p Policy) Check(password string, about About) error {
 			}
 		}
 	}
-	if length(password) < p.MinLength {
+	normal := normalize(password) // once: of long passwords it is what costs most
+	if length(password, normal) < p.MinLength {
 		return &RejectedError{
 			Reason: ReasonTooShort,
 			Detail: fmt.Sprintf("shorter than %d characters", p.MinLength),
 			Hint:   "use a longer one: " + goodAdvice,
 		}
 	}
-	return p.checkGuess(password, about)
+	return p.checkGuess(normal, about)
 }
 
 // goodAdvice is what to do about most bad passwords.
 const goodAdvice = "three or four words that have nothing to do with each other are strong and easy to remember"
 
-// checkGuess refuses what whoever knows the person and the service tries first.
-func (p Policy) checkGuess(password string, about About) error {
+// checkGuess refuses what whoever knows the person and the service tries first. The
+// password is normalized.
+func (p Policy) checkGuess(normal string, about About) error {
 	local, _, _ := strings.Cut(about.Email, "@")
 	mailbox, _, _ := strings.Cut(local, "+")
 	name, _, _ := strings.Cut(about.Username, "@") // some usernames are addresses
-	folded := fold(password)
+	folded := strings.ToLower(normal)
 	written := spellings(folded)
 	for _, names := range []struct {
 		words  []string
@@ -225,6 +227,6 @@ func (p Policy) leansOn(written []string, name string) bool {
 // length counts code points as typed or as hashed, whichever are fewer.
 // Normalizing can shorten a password (e and an accent become é) and can lengthen
 // it (one ligature becomes 18 letters); neither may help to reach the minimum.
-func length(password string) int {
-	return min(utf8.RuneCountInString(password), utf8.RuneCountInString(normalize(password)))
+func length(password, normal string) int {
+	return min(utf8.RuneCountInString(password), utf8.RuneCountInString(normal))
 }
