@@ -80,7 +80,8 @@ func TestOpenRefusesTheWrongRootKey(t *testing.T) {
 // mints: [old, new] everywhere, then [new, old]. Nobody is signed out on the way,
 // and a retry that spans the change gets the very bytes that were lost.
 func TestRootKeyIsReplacedWithoutSigningAnyoneOut(t *testing.T) {
-	old, fresh := rootkey.Generate(), rootkey.Generate()
+	old := rootkey.Generate()
+	fresh := generateBeside(old)
 	before := openInn(t, withRoots(ringOf(t, old)))
 	verifies := openInnOn(t, before.store, before.clock, withRoots(ringOf(t, old, fresh)))
 	mints := openInnOn(t, before.store, before.clock, withRoots(ringOf(t, fresh, old)))

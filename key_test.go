@@ -292,7 +292,8 @@ func TestNothingIsConsumedThatCannotBeSigned(t *testing.T) {
 
 // TestVisitors are commands beside servers.
 func TestVisitors(t *testing.T) {
-	old, fresh := rootkey.Generate(), rootkey.Generate()
+	old := rootkey.Generate()
+	fresh := generateBeside(old)
 	server := openInn(t, withRoots(ringOf(t, old)))
 	visit := func(c *innkeeper.Config) { c.Visiting = true }
 	visitor := openInnOn(t, server.store, server.clock, withRoots(ringOf(t, old, fresh)), visit)
@@ -332,7 +333,8 @@ func TestVisitors(t *testing.T) {
 // TestKeysAreRewrapped starts servers with root keys in other orders.
 func TestKeysAreRewrapped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		old, fresh := rootkey.Generate(), rootkey.Generate()
+		old := rootkey.Generate()
+		fresh := generateBeside(old)
 		clock := func(c *innkeeper.Config) { c.Clock = time.Now }
 		first := openInn(t, withRoots(ringOf(t, old)), clock)
 		under := func(id rootkey.ID) int {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -79,6 +80,17 @@ func ringOf(t rapid.TB, keys ...*rootkey.Key) rootkey.Ring {
 		t.Fatal(err)
 	}
 	return ring
+}
+
+// generateBeside makes a root key with another ID than those given. IDs have 16 bits, so
+// that two random keys share one now and then.
+func generateBeside(keys ...*rootkey.Key) *rootkey.Key {
+	for {
+		key := rootkey.Generate()
+		if !slices.ContainsFunc(keys, func(other *rootkey.Key) bool { return other.ID() == key.ID() }) {
+			return key
+		}
+	}
 }
 
 func withPolicy(policy innkeeper.Policy) func(*innkeeper.Config) {

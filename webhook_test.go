@@ -428,7 +428,8 @@ func TestWebhookSecretsOverlap(t *testing.T) {
 func TestWebhookSecretsFollowTheRootKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, r := memory.New(), &receiver{}
-		old, fresh := rootkey.Generate(), rootkey.Generate()
+		old := rootkey.Generate()
+		fresh := generateBeside(old)
 		with := func(keys ...*rootkey.Key) func(*innkeeper.Config) {
 			return func(c *innkeeper.Config) { c.RootKeys = ringOf(t, keys...) }
 		}

@@ -95,11 +95,27 @@ func start() time.Time { return time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC) }
 
 func newRoots(t testing.TB) rootkey.Ring {
 	t.Helper()
-	roots, err := rootkey.NewRing(rootkey.Generate())
+	return rootsOf(t, rootkey.Generate())
+}
+
+func rootsOf(t testing.TB, keys ...*rootkey.Key) rootkey.Ring {
+	t.Helper()
+	roots, err := rootkey.NewRing(keys...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return roots
+}
+
+// generateBeside makes a root key with another ID than those given. IDs have 16 bits, so
+// that two random keys share one now and then.
+func generateBeside(keys ...*rootkey.Key) *rootkey.Key {
+	for {
+		key := rootkey.Generate()
+		if !slices.ContainsFunc(keys, func(other *rootkey.Key) bool { return other.ID() == key.ID() }) {
+			return key
+		}
+	}
 }
 
 func open(t testing.TB, store keyring.Store, roots rootkey.Ring) *keyring.Ring {
@@ -358,7 +374,8 @@ func TestReloadKeepsTheKeysOnError(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	wrongRoot := newRoots(t)
+	rightRoot := newRoots(t)
+	wrongRoot := rootsOf(t, generateBeside(rightRoot.Active()))
 	edit := func(f func(active, reserve *keyring.Record)) func([]keyring.Record) []keyring.Record {
 		return func(records []keyring.Record) []keyring.Record {
 			a, r := 0, 1
@@ -416,7 +433,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			store, roots := &memory{}, newRoots(t)
+			store, roots := &memory{}, rightRoot
 			open(t, store, roots)
 			if tt.change != nil {
 				store.change(tt.change)
@@ -510,16 +527,8 @@ func TestRemovedKeysNeedNoRootKey(t *testing.T) {
 // A new root key takes over while the old one still opens what it wrapped.
 func TestRootKeyReplaced(t *testing.T) {
 	store, old := &memory{}, rootkey.Generate()
-	roots, err := rootkey.NewRing(old)
-	if err != nil {
-		t.Fatal(err)
-	}
-	token := sign(t, open(t, store, roots))
-	roots, err = rootkey.NewRing(rootkey.Generate(), old)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := accepts(open(t, store, roots), token); err != nil {
+	token := sign(t, open(t, store, rootsOf(t, old)))
+	if err := accepts(open(t, store, rootsOf(t, generateBeside(old), old)), token); err != nil {
 		t.Error(err)
 	}
 }

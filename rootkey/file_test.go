@@ -46,7 +46,9 @@ func standings(t testing.TB, file *rootkey.File) string {
 
 // TestFileThroughARotation follows a file through the life of two keys.
 func TestFileThroughARotation(t *testing.T) {
-	old, fresh, third := parse(t, counting), rootkey.Generate(), rootkey.Generate()
+	old := parse(t, counting)
+	fresh := generateBeside(old)
+	third := generateBeside(old, fresh)
 	a, b, c := old.ID().String(), fresh.ID().String(), third.ID().String()
 	at := time.Date(2026, 6, 1, 12, 0, 0, 999, time.UTC)
 	file := readFile(t, "# my own words\n"+counting+"\n")
@@ -87,7 +89,7 @@ func TestFileThroughARotation(t *testing.T) {
 
 // TestFileKeepsWhatItDoesNotKnow reads files as people write them.
 func TestFileKeepsWhatItDoesNotKnow(t *testing.T) {
-	other := rootkey.Generate()
+	other := generateBeside(parse(t, counting))
 	id := other.ID().String()
 	for text, want := range map[string]string{
 		counting:                            "581a:minting",

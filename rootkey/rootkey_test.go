@@ -68,8 +68,19 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// generateBeside makes a root key with another ID than those given. IDs have 16 bits, so
+// that two random keys share one now and then.
+func generateBeside(keys ...*rootkey.Key) *rootkey.Key {
+	for {
+		key := rootkey.Generate()
+		if !slices.ContainsFunc(keys, func(other *rootkey.Key) bool { return other.ID() == key.ID() }) {
+			return key
+		}
+	}
+}
+
 func TestReadRing(t *testing.T) {
-	other := rootkey.Generate()
+	other := generateBeside(parse(t, counting))
 	ring, err := rootkey.ReadRing(strings.NewReader("# active\n" + counting + "\n\n  " + other.Reveal() + "\r\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -101,11 +112,12 @@ func TestWrap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	both, err := rootkey.NewRing(rootkey.Generate(), parse(t, counting))
+	fresh := generateBeside(parse(t, counting))
+	both, err := rootkey.NewRing(fresh, parse(t, counting))
 	if err != nil {
 		t.Fatal(err)
 	}
-	stranger, err := rootkey.NewRing(rootkey.Generate())
+	stranger, err := rootkey.NewRing(fresh)
 	if err != nil {
 		t.Fatal(err)
 	}
