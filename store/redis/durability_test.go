@@ -82,7 +82,7 @@ func (s *stage) afterRestart(t *testing.T, answered innkeeper.Session, lost *int
 			}
 			return found
 		}
-		if time.Since(began) > 15*time.Second {
+		if time.Since(began) > time.Minute {
 			t.Fatal(err)
 		}
 	}

@@ -26,14 +26,20 @@ type stage struct {
 	faults map[string]func(write func() error) error
 }
 
+// newStage opens a store that waits longer than a busy machine stands still.
 func newStage(t *testing.T, url string) *stage {
+	t.Helper()
+	return newStageOf(t, redis.Config{URL: url, Timeout: 30 * time.Second, DialTimeout: 30 * time.Second})
+}
+
+func newStageOf(t *testing.T, cfg redis.Config) *stage {
 	t.Helper()
 	s := &stage{below: memory.New().Stores(), faults: make(map[string]func(func() error) error)}
 	base := s.below
 	base.Users = faultyUsers{base.Users, s}
 	base.Events = faultyEvents{base.Events, s}
 	base.Revocations = faultyRevocations{base.Revocations, s}
-	s.Stores = open(t, redis.Config{URL: url, Timeout: time.Second, DialTimeout: time.Second}, base).Stores()
+	s.Stores = open(t, cfg, base).Stores()
 	return s
 }
 

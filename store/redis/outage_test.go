@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
 	"strings"
 	"testing"
@@ -30,6 +31,12 @@ func startRedis(t *testing.T, cfg testengine.RedisConfig) *testengine.Redis {
 	return server
 }
 
+// newImpatientStage opens a store that soon gives up on a server that does not answer.
+func newImpatientStage(t *testing.T, url string) *stage {
+	t.Helper()
+	return newStageOf(t, redis.Config{URL: url, Timeout: time.Second, DialTimeout: time.Second})
+}
+
 // Whatever happens to Redis, callers are told in time, and need nothing but its
 // return to go on.
 func TestOutages(t *testing.T) {
@@ -41,7 +48,7 @@ func TestOutages(t *testing.T) {
 		t.Run(topology.name, func(t *testing.T) {
 			t.Parallel()
 			server := startRedis(t, testengine.RedisConfig{Cluster: topology.cluster})
-			s := newStage(t, server.URL())
+			s := newImpatientStage(t, server.URL())
 			outages(t, s, map[string][2]func() error{
 				"Killed":  {server.Kill, func() error { return server.Start(t.Context()) }},
 				"Stopped": {func() error { return server.Stop(t.Context()) }, func() error { return server.Start(t.Context()) }},
@@ -52,7 +59,7 @@ func TestOutages(t *testing.T) {
 	t.Run("Network", func(t *testing.T) {
 		t.Parallel()
 		proxy := newProxy(t, testengine.SharedRedis(t))
-		s := newStage(t, "redis://"+proxy.Addr())
+		s := newImpatientStage(t, "redis://"+proxy.Addr())
 		outages(t, s, map[string][2]func() error{
 			"BlackHole": {func() error { proxy.Hang(); return nil }, proxy.Pass},
 			"Refused":   {func() error { err := proxy.Refuse(); proxy.Cut(); return err }, proxy.Pass},
@@ -75,7 +82,7 @@ func outages(t *testing.T, s *stage, ways map[string][2]func() error) {
 		unknown(t, s.Sessions.CreateSession(t.Context(), birth(storetest.NewSession(ada))))
 		_, err = s.Sessions.Sessions(t.Context(), innkeeper.SessionQuery{UserID: ada.ID, Limit: 1})
 		unknown(t, err)
-		if took := time.Since(began); took > 10*time.Second { // five calls of which each may take a second
+		if took := time.Since(began); took > 30*time.Second { // five calls of which each may take a second
 			t.Errorf("%s: the errors took %s", name, took)
 		}
 		check(t, way[1]())
@@ -95,7 +102,7 @@ func (s *stage) recovers(t *testing.T, session innkeeper.Session) innkeeper.Sess
 				return rotated
 			}
 		}
-		if time.Since(began) > 15*time.Second {
+		if time.Since(began) > time.Minute {
 			t.Fatalf("it has not recovered: %v", err)
 		}
 	}
@@ -107,24 +114,49 @@ func TestALostAnswerIsNotTriedAgain(t *testing.T) {
 	t.Parallel()
 	server := testengine.SharedRedis(t)
 	proxy := newProxy(t, server)
-	s := newStage(t, "redis://"+proxy.Addr())
-	for range 5 {
+	cfg := redis.Config{URL: "redis://" + proxy.Addr(), KeyPrefix: rand.Text() + ":", Timeout: 30 * time.Second}
+	s := newStageOf(t, cfg)
+	nearby := &stage{Stores: open(t, configOf(server.URL(), cfg.KeyPrefix), s.below).Stores()}
+	for rounds, losses := 0, 0; losses < 5; rounds++ {
+		if rounds == 100 {
+			t.Fatalf("of %d answers only %d were lost", rounds, losses)
+		}
 		session := s.session(t, s.user(t, storetest.NewUser("").Epoch.String()))
-		proxy.Delay(100 * time.Millisecond)
+		proxy.Delay(250 * time.Millisecond)
 		r := storetest.Successor(session, start)
 		lost := make(chan error, 1)
 		go func() {
 			_, _, err := s.Sessions.RotateSession(context.Background(), r)
 			lost <- err
 		}()
-		time.Sleep(150 * time.Millisecond) // the request has arrived, its answer is on the way
+		nearby.awaitRotation(t, r) // the request has arrived, its answer is on the way
 		proxy.Cut()
 		proxy.Delay(0)
-		unknown(t, <-lost)
+		err := <-lost
+		if err == nil {
+			continue // this machine stood still, and the answer has arrived as well
+		}
+		losses++
+		unknown(t, err)
 		found, _, err := s.Sessions.Session(t.Context(), session.ID)
 		check(t, err)
 		if found.SecretHash != r.SecretHash {
-			t.Skip("this machine is too slow: the request had not arrived")
+			t.Fatal("the rotation that was seen is gone")
+		}
+	}
+}
+
+// awaitRotation returns when a rotation has been written.
+func (s *stage) awaitRotation(t *testing.T, r innkeeper.Rotation) {
+	t.Helper()
+	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		found, _, err := s.Sessions.Session(t.Context(), r.SessionID)
+		check(t, err)
+		if found.SecretHash == r.SecretHash {
+			return
+		}
+		if time.Since(began) > time.Minute {
+			t.Fatal("the request has not arrived")
 		}
 	}
 }
@@ -196,7 +228,7 @@ func TestOpenFailsInTime(t *testing.T) {
 			if err == nil {
 				t.Fatal("it opened")
 			}
-			if took := time.Since(began); took > 5*time.Second {
+			if took := time.Since(began); took > 15*time.Second {
 				t.Errorf("it took %s to fail", took)
 			}
 			if strings.Contains(err.Error(), "hunter2") {
