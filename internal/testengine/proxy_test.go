@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"syscall"
 	"testing"
@@ -144,7 +145,7 @@ func TestProxyFreezes(t *testing.T) {
 
 func TestProxyDelays(t *testing.T) {
 	t.Parallel()
-	const delay = 50 * time.Millisecond
+	const delay = time.Second // a busy machine stands still for longer than milliseconds
 	p := proxy(t, echo(t))
 	conn := connect(t, p.Addr())
 	ask(t, conn, "hello")
@@ -170,10 +171,14 @@ func TestProxyDelays(t *testing.T) {
 	}
 
 	p.Delay(0)
-	start = time.Now()
-	ask(t, conn, "early")
-	if took := time.Since(start); took > 2*delay {
-		t.Errorf("without a delay: %v", took)
+	best := time.Duration(math.MaxInt64)
+	for tries := 0; tries < 10 && best > 2*delay; tries++ {
+		start = time.Now()
+		ask(t, conn, "early")
+		best = min(best, time.Since(start))
+	}
+	if best > 2*delay {
+		t.Errorf("without a delay: %v", best)
 	}
 }
 
