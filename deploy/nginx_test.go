@@ -57,6 +57,9 @@ type node struct {
 // "hangs up", "refuses" (there is no node), or else it answers with that status.
 func startNode(t testing.TB, mood string) *node {
 	t.Helper()
+	if mood == "refuses" {
+		return &node{addr: freeAddr(t)}
+	}
 	n := &node{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n.asked.Add(1)
@@ -71,11 +74,7 @@ func startNode(t testing.TB, mood string) *node {
 		}
 	}))
 	n.addr = server.Listener.Addr().String()
-	if mood == "refuses" {
-		server.Close()
-	} else {
-		t.Cleanup(server.Close)
-	}
+	t.Cleanup(server.Close)
 	return n
 }
 

@@ -51,7 +51,10 @@ func TestScript(t *testing.T) {
 		Cmds:                commands,
 		Setup: func(env *testscript.Env) error {
 			for _, suffix := range []string{"", "2"} {
-				addr := freeAddr()
+				addr, err := testengine.FreeAddr()
+				if err != nil {
+					return err
+				}
 				env.Setenv("ADDR"+suffix, addr)
 				env.Setenv("URL"+suffix, "http://localhost:"+addr[strings.LastIndex(addr, ":")+1:])
 			}
@@ -146,24 +149,6 @@ func redisCommand(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("the Redis server has no more databases: share one between scripts")
 	}
 	ts.Setenv(args[0], fmt.Sprintf("%s/%d", testengine.SharedRedis(engineUser{ts}).URL(), number))
-}
-
-// ports counts the ports that were given out.
-var ports atomic.Int32
-
-// freeAddr returns an address for a server. Its port is below those that the
-// system gives to clients, so that nobody takes it between two starts of the
-// server, and most likely not one of another run of these tests.
-func freeAddr() string {
-	first := 18000 + os.Getpid()%500*24
-	for {
-		addr := "127.0.0.1:" + strconv.Itoa(first+int(ports.Add(1)))
-		listener, err := net.Listen("tcp", addr)
-		if err == nil {
-			listener.Close()
-			return addr
-		}
-	}
 }
 
 func ready(ts *testscript.TestScript, _ bool, _ []string) {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/innkeeper-auth/innkeeper/internal/testengine"
 )
 
 const testPassword = "correct horse battery staple"
@@ -31,7 +33,11 @@ type server struct {
 // newServer prepares a server. It does not start it.
 func newServer(t testing.TB, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, dir: t.TempDir(), addr: freeAddr(), out: &lockedBuffer{}}
+	addr, err := testengine.FreeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{t: t, dir: t.TempDir(), addr: addr, out: &lockedBuffer{}}
 	s.url = "http://" + s.addr
 	s.args = append([]string{"serve", "--listen", s.addr,
 		// Clients of tests do in seconds what people do in days, and from one address.

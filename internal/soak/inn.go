@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -100,7 +98,7 @@ func (i *inn) furnish(ctx context.Context, cfg innConfig) error {
 }
 
 func (i *inn) addNode(k int, cfg innConfig) error {
-	addr, err := freeAddr()
+	addr, err := testengine.FreeAddr()
 	if err != nil {
 		return err
 	}
@@ -209,20 +207,4 @@ func (i *inn) close() error {
 		err = errors.Join(err, e.close())
 	}
 	return err
-}
-
-// freeAddr returns a loopback address on which nobody listens. Its port is below
-// those that the system gives to outgoing connections, so that it is still free
-// when a server that was killed wants it back.
-func freeAddr() (string, error) {
-	var config net.ListenConfig
-	var err error
-	for range 100 {
-		addr := "127.0.0.1:" + strconv.Itoa(23000+rand.IntN(9000)) //nolint:gosec // a port is no secret
-		var l net.Listener
-		if l, err = config.Listen(context.Background(), "tcp4", addr); err == nil {
-			return addr, l.Close()
-		}
-	}
-	return "", fmt.Errorf("find a free port: %w", err)
 }

@@ -117,6 +117,20 @@ func TestRedisErrorsTellItsLog(t *testing.T) {
 	}
 }
 
+// A server that is stopped, or about to start, finds its port free.
+func TestNoAddressIsGivenTwice(t *testing.T) {
+	t.Parallel()
+	given := map[string]bool{}
+	for range 600 {
+		addr, err := testengine.FreeAddr()
+		check(t, err)
+		if given[addr] {
+			t.Fatalf("%s was given twice", addr)
+		}
+		given[addr] = true
+	}
+}
+
 func TestSharedServersAreShared(t *testing.T) {
 	t.Parallel()
 	redis := testengine.SharedRedis(t)

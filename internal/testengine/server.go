@@ -85,7 +85,7 @@ func (s *server) startAnywhere(ctx context.Context, configure func(addr string) 
 	defer s.mu.Unlock()
 	var err error
 	for range 10 {
-		if s.addr, err = freeAddr(); err != nil {
+		if s.addr, err = FreeAddr(); err != nil {
 			return err
 		}
 		if err = configure(s.addr); err != nil {

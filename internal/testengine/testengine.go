@@ -15,6 +15,8 @@
 // SIGKILL, the kernel kills the server, and a shell that waits for this moment
 // kills what is left of it and removes the data.
 //
+// [FreeAddr] returns an address for a server that a test starts itself.
+//
 // The data lies in [os.TempDir]; where that is a tmpfs, fsync costs nothing and a
 // measurement of durability means nothing. Linux only.
 package testengine
@@ -33,6 +35,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Ports are taken from below those that Linux gives to outgoing connections, from
@@ -44,9 +48,10 @@ const (
 	lastPort  = 22767
 )
 
-// freeAddr returns a loopback address on which nobody listens. Somebody may do so
-// before its caller does, who then has to ask again.
-func freeAddr() (string, error) {
+// FreeAddr returns a loopback address on which nobody listens. It stays free while
+// this process lives, whether or not a server there runs: nobody who asks here, in any
+// process, is given the same.
+func FreeAddr() (string, error) {
 	l, err := listenAnywhere()
 	if err != nil {
 		return "", err
@@ -58,12 +63,28 @@ func listenAnywhere() (net.Listener, error) {
 	var err error
 	for range 100 {
 		port := firstPort + rand.IntN(lastPort-firstPort+1) //nolint:gosec // G404: a port is no secret
+		if err = claim(port); err != nil {
+			continue
+		}
 		var l net.Listener
 		if l, err = listen("127.0.0.1:" + strconv.Itoa(port)); err == nil {
 			return l, nil
 		}
 	}
 	return nil, fmt.Errorf("find a free port: %w", err)
+}
+
+// claim keeps a port from all others who ask here. A name in the abstract namespace
+// belongs to one socket, which this process never closes, and goes with it (unix(7)).
+func claim(port int) error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: "@innkeeper-port-" + strconv.Itoa(port)}); err != nil {
+		return errors.Join(err, unix.Close(fd))
+	}
+	return nil
 }
 
 func listen(addr string) (net.Listener, error) {
