@@ -41,14 +41,22 @@ func TestScenarios(t *testing.T) {
 			if n := len(liveSessions(t, inn, ada)); n != 3 {
 				t.Fatalf("%d sessions before the run", n)
 			}
-			result := load.Run(t.Context(), scenario.Clients(sessions), load.Options{Duration: 500 * time.Millisecond})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			result := load.Run(ctx, scenario.Clients(sessions), load.Options{
+				Duration: time.Minute, ProgressEvery: 20 * time.Millisecond,
+				Progress: func(sofar load.Result) {
+					seen := stepNames(sofar)
+					missing := func(step string) bool { return !slices.Contains(seen, step) }
+					if sofar.Elapsed > 500*time.Millisecond && !slices.ContainsFunc(steps, missing) {
+						cancel()
+					}
+				},
+			})
 			if result.Err != nil {
 				t.Errorf("failed: %v", result.Err)
 			}
-			var seen []string
-			for _, step := range result.Steps {
-				seen = append(seen, step.Name)
-			}
+			seen := stepNames(result)
 			for _, step := range steps {
 				if !slices.Contains(seen, step) {
 					t.Errorf("the steps are %v, without %s", seen, step)
@@ -65,6 +73,13 @@ func TestScenarios(t *testing.T) {
 			}
 		})
 	}
+}
+
+func stepNames(result load.Result) (names []string) {
+	for i := range result.Steps {
+		names = append(names, result.Steps[i].Name)
+	}
+	return names
 }
 
 // TestMixedWeights counts what one client does in a whole cycle.
