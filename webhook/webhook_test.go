@@ -205,7 +205,14 @@ func TestFaultsOfReceivers(t *testing.T) {
 				test.handle(w, r)
 			}))
 			defer server.Close()
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			patience := time.Minute
+			switch name {
+			case "no answer":
+				patience = time.Second
+			case "half an answer": // it has to say 200 meanwhile
+				patience = 5 * time.Second
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			m := m
 			m.URL = server.URL + "/secret-path"
