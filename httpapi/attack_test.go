@@ -495,7 +495,7 @@ func newSmall(t *testing.T) (target string) {
 			t.Errorf("a limit of the server is %s", limit)
 		}
 	}
-	server.ReadHeaderTimeout, server.ReadTimeout, server.IdleTimeout = 100*time.Millisecond, 200*time.Millisecond, 300*time.Millisecond
+	server.ReadHeaderTimeout, server.ReadTimeout, server.IdleTimeout = time.Second, 2*time.Second, 3*time.Second
 	return serve(t, server)
 }
 

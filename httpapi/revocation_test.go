@@ -223,29 +223,38 @@ func TestRevocationsBeforeTheStoreWasRead(t *testing.T) {
 // A follower may wait for longer than any other answer may take: on a connection that
 // is taken over, and where that cannot be.
 func TestRevocationsOutlastTheWriteTimeout(t *testing.T) {
-	api, _ := runAPI(t)
-	server := httpapi.NewServer("", api)
-	server.WriteTimeout, server.ReadTimeout = time.Second, time.Second
-	url := serve(t, server)
-	after := feed(t, url, "").next()
-	if page := feed(t, url, "?wait=1200ms&after="+after); page.next() != after {
-		t.Errorf("without news the feed is %s", page.text)
-	}
-
-	http2 := httptest.NewUnstartedServer(api)
-	http2.EnableHTTP2 = true
-	http2.Config.WriteTimeout, http2.Config.ReadTimeout = time.Second, time.Second
-	http2.StartTLS()
-	defer http2.Close()
-	resp, err := http2.Client().Get(http2.URL + "/auth/revocations?wait=1200ms&after=" + after)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil || resp.ProtoMajor != 2 || resp.StatusCode != 200 || !strings.Contains(string(text), `"next":`+after) {
-		t.Errorf("over %s it answered %s %s, %v", resp.Proto, resp.Status, text, err)
-	}
+	t.Parallel()
+	const timeout, wait = 3 * time.Second, "wait=3200ms&after="
+	t.Run("HTTP/1.1", func(t *testing.T) {
+		t.Parallel()
+		api, _ := runAPI(t)
+		server := httpapi.NewServer("", api)
+		server.WriteTimeout, server.ReadTimeout = timeout, timeout
+		url := serve(t, server)
+		after := feed(t, url, "").next()
+		if page := feed(t, url, "?"+wait+after); page.next() != after {
+			t.Errorf("without news the feed is %s", page.text)
+		}
+	})
+	t.Run("HTTP/2", func(t *testing.T) {
+		t.Parallel()
+		api, _ := runAPI(t)
+		after := feed(t, serve(t, httpapi.NewServer("", api)), "").next()
+		http2 := httptest.NewUnstartedServer(api)
+		http2.EnableHTTP2 = true
+		http2.Config.WriteTimeout, http2.Config.ReadTimeout = timeout, timeout
+		http2.StartTLS()
+		defer http2.Close()
+		resp, err := http2.Client().Get(http2.URL + "/auth/revocations?" + wait + after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil || resp.ProtoMajor != 2 || resp.StatusCode != 200 || !strings.Contains(string(text), `"next":`+after) {
+			t.Errorf("over %s it answered %s %s, %v", resp.Proto, resp.Status, text, err)
+		}
+	})
 }
 
 // arriving counts those who have come to a handler.
