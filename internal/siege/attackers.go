@@ -1,10 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -20,9 +21,8 @@ import (
 // They are a process of their own, to which the machine gives what nobody else wants:
 // those of the real world are elsewhere, and take no core from the server.
 type attackers struct {
-	URL   string        `json:"url"`
-	Count int           `json:"count"`
-	For   time.Duration `json:"for"` // nanoseconds
+	URL   string `json:"url"`
+	Count int    `json:"count"`
 	// Strangers are so many users, "stranger-1" and on, whose names are guessed at instead
 	// of such that nobody has.
 	Strangers int `json:"strangers"`
@@ -34,8 +34,15 @@ const attackVariable = "INNKEEPER_SIEGE_ATTACKERS"
 // told is how often the attackers were told what, by status.
 type told map[int]int64
 
-// run starts the process and waits until it has attacked for as long as it should.
-func (a attackers) run(ctx context.Context) (told, error) {
+// attack is a process of attackers that is under way.
+type attack struct {
+	cmd    *exec.Cmd
+	input  io.Closer // they attack until it ends
+	output *json.Decoder
+}
+
+// begin starts the process and returns when it is about to attack.
+func (a attackers) begin(ctx context.Context) (*attack, error) {
 	plan, err := json.Marshal(a)
 	if err != nil {
 		return nil, err
@@ -44,19 +51,40 @@ func (a attackers) run(ctx context.Context) (told, error) {
 	if err != nil {
 		return nil, err
 	}
-	var printed bytes.Buffer
 	cmd := exec.CommandContext(ctx, "nice", "-n", "19", self) //nolint:gosec // G204: this program
 	cmd.Env = append(os.Environ(), attackVariable+"="+string(plan))
-	cmd.Stdout, cmd.Stderr = &printed, os.Stderr
-	if err := cmd.Run(); err != nil {
+	cmd.Stderr = os.Stderr
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("attackers: %w", err)
 	}
-	var t told
-	err = json.Unmarshal(printed.Bytes(), &t)
-	return t, err
+	begun := &attack{cmd: cmd, input: input, output: json.NewDecoder(output)}
+	var nothing told
+	if err := begun.output.Decode(&nothing); err != nil {
+		return nil, errors.Join(fmt.Errorf("attackers: %w", err), input.Close(), cmd.Wait())
+	}
+	return begun, nil
 }
 
-// attackIfAsked is all that a process does that [attackers.run] has started.
+// end lets the attackers go, and returns what they were told.
+func (a *attack) end() (told, error) {
+	closed := a.input.Close()
+	var t told
+	decoded := a.output.Decode(&t)
+	if err := errors.Join(closed, decoded, a.cmd.Wait()); err != nil {
+		return nil, fmt.Errorf("attackers: %w", err)
+	}
+	return t, nil
+}
+
+// attackIfAsked is all that a process does that [attackers.begin] has started.
 func attackIfAsked() {
 	plan, asked := os.LookupEnv(attackVariable)
 	if !asked {
@@ -65,7 +93,7 @@ func attackIfAsked() {
 	var a attackers
 	err := json.Unmarshal([]byte(plan), &a)
 	if err == nil {
-		err = json.NewEncoder(os.Stdout).Encode(a.attack())
+		err = a.attackUntil(os.Stdin, json.NewEncoder(os.Stdout))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "siege:", err)
@@ -74,9 +102,22 @@ func attackIfAsked() {
 	os.Exit(0) //nolint:forbidigo // this is a program
 }
 
-func (a attackers) attack() told {
-	ctx, cancel := context.WithTimeout(context.Background(), a.For)
+// attackUntil writes that nothing was told yet, attacks until the input ends, and writes
+// what was told.
+func (a attackers) attackUntil(input io.Reader, output *json.Encoder) error {
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	if err := output.Encode(told{}); err != nil {
+		return err
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, input) // an input that breaks has ended as well
+		cancel()
+	}()
+	return output.Encode(a.attack(ctx))
+}
+
+func (a attackers) attack(ctx context.Context) told {
 	s := &server{url: a.URL, client: newClient()}
 	var statuses [600]atomic.Int64
 	var all sync.WaitGroup
@@ -94,9 +135,9 @@ func (a attackers) attack() told {
 }
 
 // guess tries owners half of the time, and else names that hardly anybody has tried, so
-// that each is a password to be compared.
+// that each is a password to be compared. Each guesses once at least.
 func (a attackers) guess(ctx context.Context, s *server, n int, statuses *[600]atomic.Int64) {
-	for i := n; ctx.Err() == nil; i++ {
+	for i := n; ; i++ {
 		name := fmt.Sprintf("owner-%d", i%owners+1)
 		if i/owners%2 == 1 {
 			name = a.fresh(n)
@@ -108,6 +149,9 @@ func (a attackers) guess(ctx context.Context, s *server, n int, statuses *[600]a
 			statuses[answered.status].Add(1)
 		}
 		rest(ctx, time.Second/2+rand.N(time.Second)) //nolint:gosec // spreads them, and guards nothing
+		if ctx.Err() != nil {
+			return
+		}
 	}
 }
 

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -27,6 +30,25 @@ const (
 	// attackers try their names as well.
 	owners     = 10
 	loginEvery = 2 * time.Second
+
+	// patience is how often an owner tries to get in, each time as soon as the server has
+	// said: with a Retry-After of a second, less than half a minute. Tries are counted, not
+	// seconds, since a slow machine is no lock-out.
+	patience = 20
+	// longestPause is the longest Retry-After that an owner heeds and does not take for a
+	// lock-out.
+	longestPause = time.Minute
+)
+
+// What a storm may cost those who have nothing to do with it. Whoever measures more gets
+// an error.
+const (
+	// maxFactor bounds the 99th percentile of refreshes, by that in quiet.
+	maxFactor = 2.0
+	// maxMemory is for the server and the process that hashes together, in MiB, with two
+	// cores. Each further one computes another hash of 19 MiB, and throws another away.
+	maxMemory        = 256
+	maxMemoryPerCore = 40
 )
 
 // storm lets attackers come, and go, while guests stay and owners come home.
@@ -37,41 +59,54 @@ type storm struct {
 	strangers int // imported users whose passwords are guessed at; 0: names that nobody has
 	phase     time.Duration
 	rounds    int // of a phase of quiet and one of storm
+	// countsOnly leaves time and memory out of the verdict: of a short storm beside other
+	// tests.
+	countsOnly bool
 
 	server    *server
-	told      told         // to the attackers; written by one goroutine at a time
-	denied    atomic.Int64 // owners who were told to wait because of the tries of others
-	patience  latencies    // of owners, from the first try until they were in
-	refreshes [2]latencies // in quiet, and in storm
+	told      told                      // to the attackers; written by one goroutine at a time
+	visits    visits                    // of owners
+	refreshes [2]samples[time.Duration] // in quiet, and in storm
 	failed    atomic.Pointer[error]
 }
 
-// latencies are collected by many goroutines.
-type latencies struct {
+// visits are the sign-ins of owners, each of one try or more.
+type visits struct {
+	lasted samples[time.Duration] // from the first try until they were in
+	tries  samples[int]           // that it took
+	each   [owners]atomic.Int64   // how often an owner got in
+
+	gaveUp  atomic.Int64 // after patience tries that were answered 503
+	refused atomic.Int64 // with anything else, because of the tries of others
+}
+
+// samples are collected by many goroutines.
+type samples[T cmp.Ordered] struct {
 	mu   sync.Mutex
-	each []time.Duration
+	each []T
 }
 
-func (l *latencies) add(d time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.each = append(l.each, d)
+func (s *samples[T]) add(sample T) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.each = append(s.each, sample)
 }
 
-func (l *latencies) quantile(q float64) time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	slices.Sort(l.each)
-	if len(l.each) == 0 {
-		return 0
+// quantile returns the zero value if there are no samples. That of 1 is the greatest.
+func (s *samples[T]) quantile(q float64) (sample T) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slices.Sort(s.each)
+	if len(s.each) == 0 {
+		return sample
 	}
-	return l.each[min(int(q*float64(len(l.each))), len(l.each)-1)]
+	return s.each[min(int(q*float64(len(s.each))), len(s.each)-1)]
 }
 
-func (l *latencies) count() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.each)
+func (s *samples[T]) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.each)
 }
 
 func (s *storm) run(ctx context.Context) (err error) {
@@ -110,10 +145,9 @@ func (s *storm) run(ctx context.Context) (err error) {
 		return err
 	}
 	for n := range 2 * s.rounds {
-		s.pass(ctx, n%2 == 1, guests, devices)
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
+		if err := errors.Join(s.pass(ctx, n%2 == 1, guests, devices), ctx.Err()); err != nil {
+			return err
+		}
 	}
 	stormy, err := s.server.memory()
 	if err != nil {
@@ -122,38 +156,43 @@ func (s *storm) run(ctx context.Context) (err error) {
 	return s.verdict(quiet, stormy)
 }
 
-// pass is one phase.
-func (s *storm) pass(ctx context.Context, stormy bool, guests []*load.Session, devices []string) {
-	ctx, cancel := context.WithTimeout(ctx, s.phase)
-	defer cancel()
-	var all sync.WaitGroup
-	defer all.Wait()
+// pass is one phase. A storm lasts until each owner who has come in it is in, or has given
+// up: who gets in once it is over was locked out by it.
+func (s *storm) pass(ctx context.Context, stormy bool, guests []*load.Session, devices []string) error {
 	into := &s.refreshes[0]
+	var siege *attack
 	if stormy {
 		into = &s.refreshes[1]
-		all.Go(func() { s.beset(context.WithoutCancel(ctx)) })
-		for n, device := range devices {
-			all.Go(func() { s.comeHome(ctx, n+1, device) })
+		var err error
+		siege, err = attackers{URL: s.server.url, Count: s.attackers, Strangers: s.strangers}.begin(ctx)
+		if err != nil {
+			return err
 		}
 	}
+	phase, cancel := context.WithTimeout(ctx, s.phase)
+	defer cancel()
+	var all sync.WaitGroup
 	for n, guest := range guests {
-		all.Go(func() { s.stay(ctx, n, guest, into) })
+		all.Go(func() { s.stay(phase, n, guest, into) })
 	}
-}
-
-// beset lets the attackers come for one phase.
-func (s *storm) beset(ctx context.Context) {
-	got, err := attackers{URL: s.server.url, Count: s.attackers, Strangers: s.strangers, For: s.phase}.run(ctx)
-	if err != nil {
-		s.failed.Store(&err)
+	if stormy {
+		for n, device := range devices {
+			all.Go(func() { s.comeHome(ctx, phase, n, device) })
+		}
 	}
+	all.Wait()
+	if !stormy {
+		return nil
+	}
+	got, err := siege.end()
 	for status, n := range got {
 		s.told[status] += n
 	}
+	return err
 }
 
 // stay refreshes one session, at its own moments.
-func (s *storm) stay(ctx context.Context, n int, guest *load.Session, into *latencies) {
+func (s *storm) stay(ctx context.Context, n int, guest *load.Session, into *samples[time.Duration]) {
 	rest(ctx, refreshEvery*time.Duration(n)/time.Duration(s.sessions))
 	for ctx.Err() == nil {
 		began := time.Now()
@@ -167,33 +206,48 @@ func (s *storm) stay(ctx context.Context, n int, guest *load.Session, into *late
 	}
 }
 
-// comeHome signs an owner in, who tries again when the server says so.
-func (s *storm) comeHome(ctx context.Context, n int, device string) {
-	rest(ctx, loginEvery*time.Duration(n)/owners)
-	for ctx.Err() == nil {
-		began := time.Now()
-		for {
-			a, err := s.server.login(context.WithoutCancel(ctx), somewhere(), fmt.Sprintf("owner-%d", n), right, device)
-			if err != nil {
-				s.failed.Store(&err)
-				return
-			}
-			if a.status == http.StatusOK {
-				s.patience.add(time.Since(began))
-				break
-			}
-			if a.status != http.StatusServiceUnavailable {
-				s.denied.Add(1)
-			}
-			if ctx.Err() != nil {
-				s.patience.add(time.Since(began)) // at least
-				return
-			}
-			seconds, _ := strconv.Atoi(a.header.Get("Retry-After"))
-			rest(ctx, max(time.Duration(seconds)*time.Second, time.Second))
+// comeHome lets an owner sign in again and again in a phase, and once at least.
+func (s *storm) comeHome(ctx, phase context.Context, n int, device string) {
+	rest(phase, min(loginEvery, s.phase)*time.Duration(n)/owners)
+	for {
+		if err := s.visit(ctx, n, device); err != nil {
+			s.failed.Store(&err)
+			return
 		}
-		rest(ctx, loginEvery)
+		rest(phase, loginEvery)
+		if phase.Err() != nil {
+			return
+		}
 	}
+}
+
+// visit signs an owner in as an honest client does: told that the server is busy, it tries
+// again when the server says so.
+func (s *storm) visit(ctx context.Context, n int, device string) error {
+	began := time.Now()
+	for try := 1; try <= patience; try++ {
+		a, err := s.server.login(ctx, somewhere(), fmt.Sprintf("owner-%d", n+1), right, device)
+		switch {
+		case err != nil:
+			return err
+		case a.status == http.StatusOK:
+			s.visits.each[n].Add(1)
+			s.visits.lasted.add(time.Since(began))
+			s.visits.tries.add(try)
+			return nil
+		case a.status != http.StatusServiceUnavailable:
+			s.visits.refused.Add(1)
+			return nil
+		}
+		seconds, _ := strconv.Atoi(a.header.Get("Retry-After"))
+		pause := max(time.Duration(seconds)*time.Second, time.Second)
+		if pause > longestPause {
+			break
+		}
+		rest(ctx, pause)
+	}
+	s.visits.gaveUp.Add(1)
+	return nil
 }
 
 // rest waits, but not longer than the context.
@@ -204,6 +258,8 @@ func rest(ctx context.Context, d time.Duration) {
 	}
 }
 
+// verdict prints what was measured, and returns an error that says all that was too much.
+// Memory is in MiB.
 func (s *storm) verdict(quiet, stormy int) error {
 	fmt.Fprintf(s.out, "%d attackers begin at the same moment and try again after a second, each time from another address: ", s.attackers)
 	fmt.Fprintln(s.out, s.told)
@@ -213,15 +269,47 @@ func (s *storm) verdict(quiet, stormy int) error {
 	fmt.Fprintf(s.out, "refreshes: quiet p50 %s p99 %s (%d), storm p50 %s p99 %s (%d): factor %.2f\n",
 		short(calm.quantile(.5)), short(calm.quantile(.99)), calm.count(),
 		short(storm.quantile(.5)), short(storm.quantile(.99)), storm.count(), factor)
-	fmt.Fprintf(s.out, "owners on devices that are known: %d sign-ins, in after p50 %s, p99 %s; %d were told to wait because of others\n",
-		s.patience.count(), short(s.patience.quantile(.5)), short(s.patience.quantile(.99)), s.denied.Load())
+	v := &s.visits
+	fmt.Fprintf(s.out, "owners on devices that are known: %d sign-ins, in after p50 %s, p99 %s, with %d tries at p99 and %d at most; %d gave up after %d tries, and %d were refused because of others\n",
+		v.lasted.count(), short(v.lasted.quantile(.5)), short(v.lasted.quantile(.99)), v.tries.quantile(.99), v.tries.quantile(1),
+		v.gaveUp.Load(), patience, v.refused.Load())
+
+	missed := []error{v.lockedOut()}
 	if failed := s.failed.Load(); failed != nil {
-		return *failed
+		missed = append(missed, *failed)
 	}
-	if s.denied.Load() > 0 {
-		return errors.New("owners were locked out")
+	if !s.countsOnly {
+		missed = append(missed, cost(factor, stormy, runtime.GOMAXPROCS(0)))
+	}
+	return errors.Join(missed...)
+}
+
+// lockedOut returns an error unless each owner got in whenever they came.
+func (v *visits) lockedOut() error {
+	absent := 0
+	for n := range v.each {
+		if v.each[n].Load() == 0 {
+			absent++
+		}
+	}
+	if absent > 0 || v.gaveUp.Load() > 0 || v.refused.Load() > 0 {
+		return fmt.Errorf("owners were locked out: %d of %d were never let in, %d visits ended without patience, %d were refused",
+			absent, owners, v.gaveUp.Load(), v.refused.Load())
 	}
 	return nil
+}
+
+// cost returns an error if refreshes were slower, or the memory of a server with so many
+// cores more, than they may be. A factor that is no number is no good one.
+func cost(factor float64, memory, cores int) error {
+	var missed []error
+	if math.IsNaN(factor) || factor > maxFactor {
+		missed = append(missed, fmt.Errorf("a storm makes the slowest refreshes %.2f times as slow, and may %.2f times", factor, maxFactor))
+	}
+	if most := maxMemory + maxMemoryPerCore*max(0, cores-2); memory > most {
+		missed = append(missed, fmt.Errorf("a storm takes %d MiB, and may take %d", memory, most))
+	}
+	return errors.Join(missed...)
 }
 
 func short(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }

@@ -19,13 +19,14 @@ import (
 type timing struct {
 	out   io.Writer
 	tries int
+	only  string // the name of the one question to ask; empty: all of them
 	// bytesOnly leaves time out of the verdict: of a few tries beside other tests.
 	bytesOnly bool
 }
 
 // question is asked in two ways that must look the same.
 type question struct {
-	name     string
+	name     string // which no other question has
 	one, two string // the ways
 	ask      [2]func(ctx context.Context, n int) (answer, error)
 	differs  string // why it does not look the same, if it is known not to
@@ -49,15 +50,16 @@ func (t *timing) run(ctx context.Context) error {
 
 	// One at a time, one after the other: how strangers are slowed down is looked at
 	// below, with a server of its own.
-	open1, err := open(ctx, users, "--sign-in-limits", "off", "--signup", "closed")
+	unlimited, err := open(ctx, users, "--sign-in-limits", "off", "--signup", "closed")
 	if err != nil {
 		return err
 	}
-	questions, err := t.questions(ctx, open1)
+	questions, err := t.questions(ctx, unlimited)
+	known := names(questions)
 	if err == nil {
 		err = t.compareAll(ctx, questions)
 	}
-	if err = errors.Join(err, open1.close()); err != nil {
+	if err = errors.Join(err, unlimited.close()); err != nil {
 		return err
 	}
 
@@ -65,7 +67,23 @@ func (t *timing) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(t.compareAll(ctx, t.limited(limited)), limited.close())
+	questions = t.limited(limited)
+	known = append(known, names(questions)...)
+	if err := errors.Join(t.compareAll(ctx, questions), limited.close()); err != nil {
+		return err
+	}
+	if t.only != "" && !slices.Contains(known, t.only) {
+		return fmt.Errorf("unknown question %q: choose one of %q", t.only, known)
+	}
+	return nil
+}
+
+func names(questions []question) []string {
+	var all []string
+	for i := range questions {
+		all = append(all, questions[i].name)
+	}
+	return all
 }
 
 func (t *timing) questions(ctx context.Context, s *server) ([]question, error) {
@@ -96,10 +114,10 @@ func (t *timing) questions(ctx context.Context, s *server) ([]question, error) {
 		}
 	}
 	return []question{
-		{name: "sign-in", one: "wrong password", two: "nobody of that name", ask: ways(login("ada-1", wrong), login("nobody", wrong))},
-		{name: "sign-in", one: "disabled, and the password is right", two: "nobody of that name", ask: ways(login("disabled", right), login("nobody", right))},
+		{name: "sign-in, wrong password", one: "wrong password", two: "nobody of that name", ask: ways(login("ada-1", wrong), login("nobody", wrong))},
+		{name: "sign-in, disabled", one: "disabled, and the password is right", two: "nobody of that name", ask: ways(login("disabled", right), login("nobody", right))},
 		{
-			name: "sign-in", one: "wrong password, imported with bcrypt", two: "nobody of that name", ask: ways(login("imported", wrong), login("nobody", wrong)),
+			name: "sign-in, imported", one: "wrong password, imported with bcrypt", two: "nobody of that name", ask: ways(login("imported", wrong), login("nobody", wrong)),
 			differs: "an imported hash costs what the other program chose, until its user signs in",
 		},
 		{name: "sign-up, closed", one: "the name is taken", two: "the name is free", ask: ways(signup("ada-1"), signup("nobody"))},
@@ -140,6 +158,9 @@ func ways(one, two way) [2]func(context.Context, int) (answer, error) {
 func (t *timing) compareAll(ctx context.Context, questions []question) error {
 	var told []error
 	for _, q := range questions {
+		if t.only != "" && q.name != t.only {
+			continue
+		}
 		err := t.compare(ctx, q)
 		if ctx.Err() != nil {
 			return ctx.Err()
