@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,8 +17,8 @@ func TestBenchInterrupted(t *testing.T) {
 	s.run(testPassword+"\n", "user", "add", "ada", "--password-stdin")
 	s.start()
 	bench := startBench(t, s, "--clients", "3", "--duration", "1h", "--warm-up", "0s", "--json")
-	waitSessions(t, s, 3)
-	time.Sleep(500 * time.Millisecond)
+	waitRefreshed(t, s)
+	time.Sleep(500 * time.Millisecond) // and on it goes
 	if err := bench.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +45,7 @@ func TestBenchFailures(t *testing.T) {
 	waitSessions(t, s, 3)
 	s.run("", "session", "end", "--user", "ada")
 	waitSessions(t, s, 3)
-	time.Sleep(500 * time.Millisecond)
+	waitRefreshed(t, s)
 	if err := bench.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -110,21 +111,36 @@ func startBench(t *testing.T, s *server, args ...string) *runningBench {
 // waitSessions waits until ada has so many live sessions.
 func waitSessions(t *testing.T, s *server, want int) {
 	t.Helper()
+	s.awaitSessions(func(sessions []sessionObject) bool { return len(sessions) == want })
+}
+
+// waitRefreshed waits until ada has three live sessions, each of which was refreshed.
+func waitRefreshed(t *testing.T, s *server) {
+	t.Helper()
+	fresh := func(session sessionObject) bool { return session.LastSeenAt.Equal(session.CreatedAt) }
+	s.awaitSessions(func(sessions []sessionObject) bool {
+		return len(sessions) == 3 && !slices.ContainsFunc(sessions, fresh)
+	})
+}
+
+// awaitSessions waits until the live sessions of ada are as they should be.
+func (s *server) awaitSessions(good func([]sessionObject) bool) {
+	s.t.Helper()
 	var sessions []sessionObject
-	for range 100 {
+	for range 500 {
 		cmd := exec.Command("innkeeper", "session", "list", "ada", "--output", "json")
 		cmd.Dir = s.dir
 		listed, err := cmd.Output()
 		if err != nil {
-			t.Fatal(err)
+			s.t.Fatal(err)
 		}
 		if err := json.Unmarshal(listed, &sessions); err != nil {
-			t.Fatal(err)
+			s.t.Fatal(err)
 		}
-		if len(sessions) == want {
+		if good(sessions) {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	t.Fatalf("%d sessions, want %d", len(sessions), want)
+	s.t.Fatalf("the sessions are %+v", sessions)
 }

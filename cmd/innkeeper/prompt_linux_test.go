@@ -23,6 +23,7 @@ func TestPromptHidesPassword(t *testing.T) {
 	if err := c.cmd.Wait(); err != nil {
 		t.Fatalf("%v\n%s", err, c.screen)
 	}
+	c.waitScreen("created user ada")
 	if screen := c.screen.String(); strings.Contains(screen, "horse") || strings.Count(screen, ": \r\n") != 2 {
 		t.Errorf("the screen shows %q", screen)
 	}
@@ -43,10 +44,7 @@ func TestPromptInterrupted(t *testing.T) {
 	if !c.echo() {
 		t.Error("the terminal shows no longer what is typed")
 	}
-	time.Sleep(50 * time.Millisecond) // for the last line to arrive
-	if screen := c.screen.String(); !strings.Contains(screen, "innkeeper: interrupted") {
-		t.Errorf("the screen shows %q", screen)
-	}
+	c.waitScreen("innkeeper: interrupted")
 }
 
 // console is a pseudo-terminal with a command at it.
@@ -110,7 +108,7 @@ func (c *console) echo() bool {
 // waitPrompt waits until the command asks and the terminal hides the answer.
 func (c *console) waitPrompt(prompt string) {
 	c.t.Helper()
-	for range 1000 {
+	for range 6000 {
 		if strings.HasSuffix(c.screen.String(), prompt) && !c.echo() {
 			return
 		}
@@ -123,7 +121,7 @@ func (c *console) waitPrompt(prompt string) {
 // command has written it.
 func (c *console) waitScreen(text string) {
 	c.t.Helper()
-	for range 1000 {
+	for range 6000 {
 		if strings.Contains(c.screen.String(), text) {
 			return
 		}

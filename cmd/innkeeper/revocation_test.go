@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"sync"
 	"testing"
@@ -15,8 +17,13 @@ type page struct {
 	Next    int64                       `json:"next"`
 }
 
-func (s *server) feed(after int64, wait string) (p page, err error) {
-	resp, err := http.Get(fmt.Sprintf("%s/auth/revocations?after=%d&wait=%s", s.url, after, wait))
+func (s *server) feed(ctx context.Context, after int64, wait string) (p page, err error) {
+	url := fmt.Sprintf("%s/auth/revocations?after=%d&wait=%s", s.url, after, wait)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return p, err
+	}
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return p, err
 	}
@@ -38,14 +45,14 @@ func TestFollowersOfAServer(t *testing.T) {
 	if err != nil || login.status != http.StatusOK {
 		t.Fatal(login, err)
 	}
-	first, err := s.feed(0, "0s")
+	first, err := s.feed(t.Context(), 0, "0s")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var follower sync.WaitGroup
 	next := first.Next
 	follower.Go(func() {
-		news, err := s.feed(first.Next, "60s")
+		news, err := s.feed(t.Context(), first.Next, "60s")
 		if err != nil || len(news.Entries) != 1 || news.Entries[0].ID != login.Session.ID {
 			t.Errorf("it was told %+v, %v", news, err)
 		}
@@ -54,11 +61,16 @@ func TestFollowersOfAServer(t *testing.T) {
 	s.run("", "session", "end", login.Session.ID)
 	follower.Wait()
 
+	sent := make(chan struct{})
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		WroteRequest: func(httptrace.WroteRequestInfo) { close(sent) },
+	})
 	follower.Go(func() {
-		if news, err := s.feed(next, "60s"); err != nil || len(news.Entries) != 0 || news.Next != next {
+		if news, err := s.feed(ctx, next, "60s"); err != nil || len(news.Entries) != 0 || news.Next != next {
 			t.Errorf("it was let go with %+v, %v", news, err)
 		}
 	})
+	<-sent
 	s.stop() // it has the drain delay to come
 	follower.Wait()
 	if strings.Contains(s.out.String(), "cut off") {

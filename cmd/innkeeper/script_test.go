@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -74,6 +75,9 @@ func TestScript(t *testing.T) {
 //	await STATUS METHOD PATH [BODY] [NAME: VALUE]...
 //	                            http until the status is that one
 //	changes FILE PROGRAM ARG... runs a program until it prints something else
+//	prints PATTERN PROGRAM ARG...
+//	                            runs a program until a line of what it prints matches
+//	repeats PROGRAM ARG...      runs a program until it prints twice the same
 //	has TEXT FILE               waits until a file has a text
 //	kid STATE NAME              sets $NAME to the signing key that has come so far
 //	undelivered HOOK DELIVERY   waits until a delivery has failed, and sets both to its ids
@@ -84,7 +88,8 @@ func TestScript(t *testing.T) {
 //	secret NAME                 sets $NAME to the secret that "service add" has printed as
 //	                            JSON, and $NAME_ID to its id
 //	same-json VALUE             compares stdout with a value
-//	begin METHOD PATH BODY      sends a request but for its last byte
+//	begin METHOD PATH BODY      sends a request but for its last byte, and waits until the
+//	                            server asks for the body
 //	refused                     checks that nobody can connect any more
 //	finish STATUS               sends that byte and reads the answer
 //	postgres NAME [USER]        sets $NAME to the URL of a new PostgreSQL database, and
@@ -97,6 +102,8 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"http":        httpCommand,
 	"await":       await,
 	"changes":     changes,
+	"prints":      prints,
+	"repeats":     repeats,
 	"has":         has,
 	"kid":         kid,
 	"published":   published,
@@ -234,6 +241,34 @@ func changes(ts *testscript.TestScript, _ bool, args []string) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	ts.Fatalf("%v always prints the same", args[1:])
+}
+
+// prints is for programs that do as much as they can in a time: a machine that stands
+// still for all of it gives them another.
+func prints(ts *testscript.TestScript, _ bool, args []string) {
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	for range 20 {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		if pattern.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+	}
+	ts.Fatalf("%v never prints %s", args[1:], args[0])
+}
+
+// repeats is for what changes now and then by itself.
+func repeats(ts *testscript.TestScript, _ bool, args []string) {
+	before := ""
+	for range 20 {
+		ts.Check(ts.Exec(args[0], args[1:]...))
+		now := ts.ReadFile("stdout")
+		if now == before {
+			return
+		}
+		before = now
+	}
+	ts.Fatalf("%v always prints something else", args)
 }
 
 func has(ts *testscript.TestScript, _ bool, args []string) {
@@ -394,19 +429,26 @@ func begin(ts *testscript.TestScript, _ bool, args []string) {
 	conn, err := net.Dial("tcp", addr.Host)
 	ts.Check(err)
 	ts.Defer(func() { conn.Close() })
-	ts.Check(conn.SetDeadline(time.Now().Add(20 * time.Second)))
+	ts.Check(conn.SetDeadline(time.Now().Add(time.Minute)))
 	body := args[2]
-	_, err = fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+	_, err = fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n%s",
 		args[0], args[1], addr.Host, len(body), body[:len(body)-1])
 	ts.Check(err)
-	time.Sleep(100 * time.Millisecond) // for the server to read the head
+	// It says so when it reads the body: then the request has begun (RFC 9110 section 10.1.1).
+	const goOn = "HTTP/1.1 100 Continue\r\n\r\n"
+	interim := make([]byte, len(goOn))
+	_, err = io.ReadFull(conn, interim)
+	ts.Check(err)
+	if string(interim) != goOn {
+		ts.Fatalf("the server answers %q before it has the body", interim)
+	}
 	*ts.Value(halfRequest{}).(*net.Conn) = conn
 	ts.Setenv("LAST_BYTE", body[len(body)-1:])
 }
 
 func refused(ts *testscript.TestScript, _ bool, _ []string) {
 	addr := ts.Getenv("ADDR")
-	for range 200 {
+	for range 3000 {
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
 			return
