@@ -31,12 +31,12 @@ const (
 	EventRoleDeleted      EventKind = "role.deleted"
 	EventServiceAdded     EventKind = "service.added"
 	EventServiceRemoved   EventKind = "service.removed"
-	EventServiceRefused   EventKind = "service.refused"
-	EventKeyPublished     EventKind = "key.published" // a signing key is in reserve
-	EventKeyRotated       EventKind = "key.rotated"   // another signing key signs
-	EventKeyRemoved       EventKind = "key.removed"   // a signing key is gone
-	EventKeyRevoked       EventKind = "key.revoked"   // a signing key is not to be trusted any more
-	EventKeyRewrapped     EventKind = "key.rewrapped" // a signing key is encrypted under another root key
+	EventServiceRefused   EventKind = "service.refused" // at most one a minute and credential
+	EventKeyPublished     EventKind = "key.published"   // a signing key is in reserve
+	EventKeyRotated       EventKind = "key.rotated"     // another signing key signs
+	EventKeyRemoved       EventKind = "key.removed"     // a signing key is gone
+	EventKeyRevoked       EventKind = "key.revoked"     // a signing key is not to be trusted any more
+	EventKeyRewrapped     EventKind = "key.rewrapped"   // a signing key is encrypted under another root key
 	EventWebhookAdded     EventKind = "webhook.added"
 	EventWebhookRemoved   EventKind = "webhook.removed"
 	EventWebhookRotated   EventKind = "webhook.secret_rotated"
@@ -74,9 +74,9 @@ func eventKinds() []EventKind {
 	return []EventKind{
 		EventSessionStarted, EventSessionEnded, EventSessionsEnded, EventAllSessionsEnded, EventTokenReused,
 		EventStoreBehind, EventLoginFailed, EventLoginThrottled, EventPasswordChanged, EventUserCreated, EventUserChanged,
-		EventUserDisabled, EventUserEnabled, EventUserDeleted, EventRoleSet, EventRoleDeleted, EventKeyPublished,
-		EventKeyRotated, EventKeyRemoved, EventKeyRevoked, EventKeyRewrapped, EventWebhookAdded, EventWebhookRemoved,
-		EventWebhookRotated, EventWebhookRetried, EventDeliveryGivenUp,
+		EventUserDisabled, EventUserEnabled, EventUserDeleted, EventRoleSet, EventRoleDeleted, EventServiceAdded,
+		EventServiceRemoved, EventServiceRefused, EventKeyPublished, EventKeyRotated, EventKeyRemoved, EventKeyRevoked,
+		EventKeyRewrapped, EventWebhookAdded, EventWebhookRemoved, EventWebhookRotated, EventWebhookRetried, EventDeliveryGivenUp,
 	}
 }
 

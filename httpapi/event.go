@@ -11,7 +11,7 @@ type eventsInput struct {
 	User    string    `query:"user" doc:"The id of a user whom it happened to"`
 	Session string    `query:"session" doc:"The id of a session"`
 	Kind    []string  `query:"kind,explode" nullable:"false" example:"[\"refresh_token.reused\"]" doc:"A kind of event; may repeat, for any of them"`
-	Actor   string    `query:"actor" example:"operator" doc:"Who did it: operator, server, or user: and an id"`
+	Actor   string    `query:"actor" example:"operator" doc:"Who did it: operator, server, user: and an id, or service: and a name"`
 	Since   time.Time `query:"since" doc:"From this time on"`
 	Until   time.Time `query:"until" doc:"Before this time"`
 	Order   string    `query:"order" enum:"oldest,newest" default:"oldest" doc:"Which ones come first. Oldest first it is for followers, and holds an event back for a moment while one with a smaller seq is being written"`

@@ -64,6 +64,10 @@ func TestEventPages(t *testing.T) {
 	} {
 		j.call("GET", "/admin/events?"+query).want(t, 400, "invalid_request")
 	}
+	// A kind that nothing has happened of is one all the same.
+	if none := seqs(t, j.call("GET", "/admin/events?kind=service.refused&kind=service.removed&kind=service.added")); none != nil {
+		t.Errorf("of services are %v", none)
+	}
 	guest := inn.SignIn("guest1")
 	for _, call := range [][2]string{
 		{"GET", "/admin/events"}, {"GET", "/admin/webhooks"}, {"POST", "/admin/webhooks"}, {"DELETE", "/admin/webhooks/x"},

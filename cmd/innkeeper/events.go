@@ -32,7 +32,7 @@ type eventFlags struct {
 	User    string   `env:"-" placeholder:"USER" help:"of this user, by name or id; somebody who was deleted, by id"`
 	Session string   `env:"-" placeholder:"ID" help:"of this session"`
 	Kind    []string `env:"-" placeholder:"KIND" help:"of this kind, like refresh_token.reused; may repeat, for any of them"`
-	Actor   string   `env:"-" help:"done by operator, server, or user: and an id"`
+	Actor   string   `env:"-" help:"done by operator, server, user: and an id, or service: and a name"`
 }
 
 // filter looks up what was named.
