@@ -1322,10 +1322,10 @@ func TestChangePassword(t *testing.T) {
 func TestChangePasswordWhileTheUserChanges(t *testing.T) {
 	for name, meanwhile := range map[string]func(i *inn, id innkeeper.UserID) error{
 		"logged out everywhere": func(i *inn, id innkeeper.UserID) error {
-			return i.EndUserSessions(ctx, id, innkeeper.ReasonLogoutEverywhere, "")
+			return i.EndUserSessions(ctx, id, innkeeper.ReasonLogoutEverywhere, innkeeper.ActorServer)
 		},
 		"disabled": func(i *inn, id innkeeper.UserID) error { return i.disable(id) },
-		"deleted":  func(i *inn, id innkeeper.UserID) error { return i.DeleteUser(ctx, id, "") },
+		"deleted":  func(i *inn, id innkeeper.UserID) error { return i.DeleteUser(ctx, id, innkeeper.ActorServer) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			i := openInn(t)
@@ -1475,7 +1475,7 @@ func TestEndAllSessions(t *testing.T) {
 		_, err := i.try(grant, ownKey(grant))
 		i.wantEnded(err, innkeeper.ReasonRestored)
 	}
-	i.want(i.EndUserSessions(ctx, innkeeper.UserID{}, innkeeper.ReasonAdmin, ""), innkeeper.ErrNotFound)
+	i.want(i.EndUserSessions(ctx, innkeeper.UserID{}, innkeeper.ReasonAdmin, innkeeper.ActorServer), innkeeper.ErrNotFound)
 }
 
 // More users than fit on a page, one of whom goes while all are being signed out.

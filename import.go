@@ -74,7 +74,7 @@ func (e *DiffersError) Error() string {
 // for another user of this name, and for one whom nobody imported and who has another
 // password: they may have taken a name that was to be somebody else's. It also returns
 // [ErrRoleUnknown], and the errors of [ImportedUser.Canonical].
-func (a *Authority) ImportUser(ctx context.Context, in ImportedUser, actor Actor) (imported bool, err error) {
+func (a *Authority) ImportUser(ctx context.Context, in ImportedUser, by By) (imported bool, err error) {
 	in, err = in.Canonical()
 	if err != nil {
 		return false, err
@@ -87,9 +87,9 @@ func (a *Authority) ImportUser(ctx context.Context, in ImportedUser, actor Actor
 		UpdatedAt:    now,
 	}
 	event := Event{
-		At: now, Kind: EventUserCreated, Actor: actor, UserID: user.ID,
+		At: now, Kind: EventUserCreated, UserID: user.ID,
 		Detail: map[string]string{detailImportedHash: string(in.scheme())},
-	}
+	}.signed(by)
 	switch err := a.stores.Users.CreateUser(ctx, user, event); {
 	case errors.Is(err, ErrUsernameTaken):
 		return false, a.compareImported(ctx, in)

@@ -57,20 +57,20 @@ func (a *Authority) rewrapKeys(ctx context.Context) error {
 // RewrapKeys encrypts under the root key that mints the signing keys that are still
 // under another one, and returns their IDs; so it does with the secrets of webhooks.
 // Servers do it when they start. Its error matches [ErrUnavailable].
-func (a *Authority) RewrapKeys(ctx context.Context, actor Actor) ([]string, error) {
+func (a *Authority) RewrapKeys(ctx context.Context, by By) ([]string, error) {
 	done, err := a.keys.Rewrap(ctx)
-	a.logRewrapped(ctx, done, actor)
+	a.logRewrapped(ctx, done, by)
 	if err := errors.Join(err, a.rewrapWebhooks(ctx)); err != nil {
 		return done, unavailable(err)
 	}
 	return done, nil
 }
 
-func (a *Authority) logRewrapped(ctx context.Context, keys []string, actor Actor) {
+func (a *Authority) logRewrapped(ctx context.Context, keys []string, by By) {
 	if len(keys) > 0 {
-		a.logKey(ctx, Event{Kind: EventKeyRewrapped, Actor: actor, Detail: map[string]string{
+		a.logKey(ctx, Event{Kind: EventKeyRewrapped, Detail: map[string]string{
 			"keys": strings.Join(keys, " "), "root_key": a.roots.Active().ID().String(),
-		}})
+		}}.signed(by))
 	}
 }
 
@@ -120,9 +120,9 @@ func (a *Authority) SigningKeys(ctx context.Context) ([]keyring.Record, error) {
 // is for a key that has been stolen.
 //
 // [RevokeKey]: Authority.RevokeKey
-func (a *Authority) RotateKeys(ctx context.Context, actor Actor) (keyring.Change, error) {
+func (a *Authority) RotateKeys(ctx context.Context, by By) (keyring.Change, error) {
 	change, err := a.keys.Rotate(ctx, a.now())
-	return a.keysMoved(ctx, change, actor, err)
+	return a.keysMoved(ctx, change, by, err)
 }
 
 // RetireKey ends the present state of one key, by the rules. The active key hands
@@ -130,9 +130,9 @@ func (a *Authority) RotateKeys(ctx context.Context, actor Actor) (keyring.Change
 // nothing, is replaced by another; one that signs no more is removed once its tokens
 // have expired. A key that is gone stays so. It returns [ErrNotFound] or a
 // [*keyring.TooEarlyError].
-func (a *Authority) RetireKey(ctx context.Context, keyID string, actor Actor) (keyring.Change, error) {
+func (a *Authority) RetireKey(ctx context.Context, keyID string, by By) (keyring.Change, error) {
 	change, err := a.keys.Retire(ctx, keyID, a.now())
-	return a.keysMoved(ctx, change, actor, err)
+	return a.keysMoved(ctx, change, by, err)
 }
 
 // RevokeKey is for a key that somebody else may have. Whatever its state, it goes at
@@ -143,7 +143,7 @@ func (a *Authority) RetireKey(ctx context.Context, keyID string, actor Actor) (k
 //
 // After an error that matches [ErrUnavailable], do it again. If the key is in the feed
 // already, servers finish by themselves.
-func (a *Authority) RevokeKey(ctx context.Context, keyID string, actor Actor) (keyring.Change, error) {
+func (a *Authority) RevokeKey(ctx context.Context, keyID string, by By) (keyring.Change, error) {
 	records, err := a.stores.Keys.SigningKeys(ctx)
 	if err != nil {
 		return keyring.Change{}, unavailable(fmt.Errorf("read signing keys: %w", err))
@@ -157,7 +157,7 @@ func (a *Authority) RevokeKey(ctx context.Context, keyID string, actor Actor) (k
 	}
 	now := a.now()
 	entry := Revocation{At: now, Kind: RevokedKey, ID: keyID}
-	event := Event{At: now, Kind: EventKeyRevoked, Actor: actor, Detail: map[string]string{"key": keyID}}
+	event := Event{At: now, Kind: EventKeyRevoked, Detail: map[string]string{"key": keyID}}.signed(by)
 	err = a.stores.Revocations.Revoke(ctx, entry, event)
 	if err != nil {
 		return keyring.Change{}, unavailable(fmt.Errorf("revoke signing key: %w", err))
@@ -165,12 +165,12 @@ func (a *Authority) RevokeKey(ctx context.Context, keyID string, actor Actor) (k
 	a.feed.wrote(entry)
 	a.observe(ctx, event)
 	change, err := a.keys.Revoke(ctx, keyID, now)
-	return a.keysMoved(ctx, change, actor, err)
+	return a.keysMoved(ctx, change, by, err)
 }
 
 // keysMoved logs what was done, and translates the error if nothing was.
-func (a *Authority) keysMoved(ctx context.Context, change keyring.Change, actor Actor, err error) (keyring.Change, error) {
-	a.logKeys(ctx, change, actor)
+func (a *Authority) keysMoved(ctx context.Context, change keyring.Change, by By, err error) (keyring.Change, error) {
+	a.logKeys(ctx, change, by)
 	var early *keyring.TooEarlyError
 	switch {
 	case err == nil:
@@ -186,19 +186,19 @@ func (a *Authority) keysMoved(ctx context.Context, change keyring.Change, actor 
 
 // logKeys logs what has become of the keys. The keys themselves say when they moved:
 // an event that could not be written is no reason to say that nothing has happened.
-func (a *Authority) logKeys(ctx context.Context, change keyring.Change, actor Actor) {
+func (a *Authority) logKeys(ctx context.Context, change keyring.Change, by By) {
 	if change.Activated != "" {
 		detail := map[string]string{"key": change.Activated}
 		if change.Retired != "" {
 			detail["retired"] = change.Retired
 		}
-		a.logKey(ctx, Event{Kind: EventKeyRotated, Actor: actor, Detail: detail})
+		a.logKey(ctx, Event{Kind: EventKeyRotated, Detail: detail}.signed(by))
 	}
 	if change.Published != "" {
-		a.logKey(ctx, Event{Kind: EventKeyPublished, Actor: actor, Detail: map[string]string{"key": change.Published}})
+		a.logKey(ctx, Event{Kind: EventKeyPublished, Detail: map[string]string{"key": change.Published}}.signed(by))
 	}
 	for _, keyID := range change.Removed {
-		a.logKey(ctx, Event{Kind: EventKeyRemoved, Actor: actor, Detail: map[string]string{"key": keyID}})
+		a.logKey(ctx, Event{Kind: EventKeyRemoved, Detail: map[string]string{"key": keyID}}.signed(by))
 	}
 }
 

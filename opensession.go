@@ -62,7 +62,7 @@ func (r *OpenSessionRequest) check(now time.Time, policy Policy) error {
 
 // OpenSession opens a session for a user whom the caller has authenticated. It
 // returns [ErrNotFound], [ErrUserDisabled], [ErrUserIsAdmin] or an [*InputError].
-func (a *Authority) OpenSession(ctx context.Context, req OpenSessionRequest, actor Actor) (*Grant, error) {
+func (a *Authority) OpenSession(ctx context.Context, req OpenSessionRequest, by By) (*Grant, error) {
 	if err := req.check(a.now(), a.policy); err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (a *Authority) OpenSession(ctx context.Context, req OpenSessionRequest, act
 		if err := a.canSign(ctx, session.RotatedAt); err != nil {
 			return nil, err
 		}
-		event := Event{Actor: actor, Detail: map[string]string{"amr": strings.Join(req.Methods, " ")}}
+		event := Event{Detail: map[string]string{"amr": strings.Join(req.Methods, " ")}}.signed(by)
 		grant, err := a.begin(ctx, user, Birth{Session: session, Event: event}, refresh)
 		// The user was changed or disabled since they were read: look again.
 		if !errors.Is(err, ErrEpochMoved) {

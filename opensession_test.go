@@ -28,7 +28,7 @@ func TestOpenSession(t *testing.T) {
 	grant, err := i.OpenSession(ctx, innkeeper.OpenSessionRequest{
 		UserID: ada.ID, Methods: []string{"hwk", "user"}, Delivery: innkeeper.DeliverByBody, Device: "phone", Client: phone,
 		AuthTime: opening.Add(-time.Hour),
-	}, "service:web")
+	}, innkeeper.Actor("service:web"))
 	i.must(err)
 	claims := i.claims(grant)
 	if !slices.Equal(claims.AuthMethods, []string{"hwk", "user"}) || !claims.AuthTime.Equal(opening.Add(-time.Hour).Truncate(time.Second)) {
@@ -54,7 +54,7 @@ func TestOpenSession(t *testing.T) {
 
 	byName, err := i.OpenSession(ctx, innkeeper.OpenSessionRequest{
 		Username: "ADA", Delivery: innkeeper.DeliverByCookie, AuthTime: opening.Add(30 * time.Second), // a clock that is fast
-	}, "service:web")
+	}, innkeeper.Actor("service:web"))
 	i.must(err)
 	if !byName.Session.CreatedAt.Equal(opening) || byName.Session.Methods != nil || byName.Subject.ID != ada.ID {
 		t.Errorf("opened %+v", byName.Session)
@@ -89,7 +89,7 @@ func TestOpenSessionRefuses(t *testing.T) {
 	} {
 		req := good
 		test.change(&req)
-		_, err := i.OpenSession(ctx, req, "service:web")
+		_, err := i.OpenSession(ctx, req, innkeeper.Actor("service:web"))
 		var input *innkeeper.InputError
 		if test.want != nil && !errors.Is(err, test.want) || test.field != "" && (!errors.As(err, &input) || input.Field != test.field) {
 			t.Errorf("%s: got %v", name, err)
@@ -110,7 +110,7 @@ func TestOpenSessionEndsWithTheRoleAdmin(t *testing.T) {
 		return err
 	}
 	req := innkeeper.OpenSessionRequest{UserID: ada.ID, Delivery: innkeeper.DeliverByBody}
-	grant, err := i.OpenSession(ctx, req, "service:web")
+	grant, err := i.OpenSession(ctx, req, innkeeper.Actor("service:web"))
 	i.must(err)
 	i.must(promote())
 	var ended *innkeeper.SessionEndedError
@@ -126,7 +126,7 @@ func TestOpenSessionEndsWithTheRoleAdmin(t *testing.T) {
 	_, err = i.UpdateUser(ctx, ada.ID, innkeeper.UserUpdate{Roles: new([]string)}, innkeeper.ActorOperator)
 	i.must(err)
 	i.tap.once("CreateSession", promote)
-	_, err = i.OpenSession(ctx, req, "service:web")
+	_, err = i.OpenSession(ctx, req, innkeeper.Actor("service:web"))
 	i.want(err, innkeeper.ErrUserIsAdmin)
 }
 
@@ -136,7 +136,7 @@ func TestOpenSessionAgainstDisabling(t *testing.T) {
 	i := openInn(t)
 	ada := i.addUser("ada")
 	i.tap.once("CreateSession", func() error { return i.disable(ada.ID) })
-	_, err := i.OpenSession(ctx, innkeeper.OpenSessionRequest{UserID: ada.ID, Delivery: innkeeper.DeliverByBody}, "service:web")
+	_, err := i.OpenSession(ctx, innkeeper.OpenSessionRequest{UserID: ada.ID, Delivery: innkeeper.DeliverByBody}, innkeeper.Actor("service:web"))
 	i.want(err, innkeeper.ErrUserDisabled)
 	if n := len(i.sessions(ada.ID)); n != 0 {
 		t.Errorf("%d sessions are alive", n)

@@ -30,7 +30,7 @@ const maxNames = 64
 
 // SetRole creates a role or replaces its permissions. Access tokens carry the
 // change after their next refresh.
-func (a *Authority) SetRole(ctx context.Context, role Role, actor Actor) error {
+func (a *Authority) SetRole(ctx context.Context, role Role, by By) error {
 	if !namePattern.MatchString(role.Name) {
 		return &InputError{Field: "name", Detail: nameRule}
 	}
@@ -39,9 +39,9 @@ func (a *Authority) SetRole(ctx context.Context, role Role, actor Actor) error {
 		return err
 	}
 	role.Permissions = permissions
-	event := Event{At: a.now(), Kind: EventRoleSet, Actor: actor, Detail: map[string]string{
+	event := Event{At: a.now(), Kind: EventRoleSet, Detail: map[string]string{
 		"role": role.Name, "permissions": strings.Join(permissions, " "),
-	}}
+	}}.signed(by)
 	if err := a.stores.Roles.SetRole(ctx, role, event); err != nil {
 		return unavailable(fmt.Errorf("set role: %w", err))
 	}
@@ -60,11 +60,11 @@ func (a *Authority) Roles(ctx context.Context) ([]Role, error) {
 
 // DeleteRole deletes a role and takes it from everyone who holds it. It returns
 // [ErrNotFound], or [ErrRoleBuiltIn] for [RoleAdmin].
-func (a *Authority) DeleteRole(ctx context.Context, name string, actor Actor) error {
+func (a *Authority) DeleteRole(ctx context.Context, name string, by By) error {
 	if name == RoleAdmin {
 		return ErrRoleBuiltIn
 	}
-	event := Event{At: a.now(), Kind: EventRoleDeleted, Actor: actor, Detail: map[string]string{"role": name}}
+	event := Event{At: a.now(), Kind: EventRoleDeleted, Detail: map[string]string{"role": name}}.signed(by)
 	err := a.stores.Roles.DeleteRole(ctx, name, event)
 	switch {
 	case errors.Is(err, ErrNotFound):

@@ -164,7 +164,7 @@ var serviceNamePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 // the service, and remove the old credential. It returns an [*InputError] for a name
 // that is not 1 to 64 of a-z 0-9 . _ - or is the client_id of the apps, and for a
 // scope that does not exist.
-func (a *Authority) AddService(ctx context.Context, name string, scopes []ServiceScope, actor Actor) (*Service, ServiceSecret, error) {
+func (a *Authority) AddService(ctx context.Context, name string, scopes []ServiceScope, by By) (*Service, ServiceSecret, error) {
 	if !serviceNamePattern.MatchString(name) || name == ClientID {
 		return nil, ServiceSecret{}, &InputError{
 			Field: "name", Detail: "use 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit; " + ClientID + " itself is taken",
@@ -178,7 +178,7 @@ func (a *Authority) AddService(ctx context.Context, name string, scopes []Servic
 	}
 	secret := newServiceSecret(newServiceID())
 	service := &Service{ID: secret.id, Name: name, Scopes: scopes, SecretHash: secret.hash(), CreatedAt: a.now()}
-	event := a.serviceEvent(EventServiceAdded, service, actor)
+	event := a.serviceEvent(EventServiceAdded, service, by)
 	if err := a.stores.Services.CreateService(ctx, *service, event); err != nil {
 		return nil, ServiceSecret{}, unavailable(fmt.Errorf("add service: %w", err))
 	}
@@ -197,11 +197,11 @@ func (a *Authority) Services(ctx context.Context) ([]Service, error) {
 
 // RemoveService revokes a credential: from now on nobody is let in with it. It
 // returns [ErrNotFound].
-func (a *Authority) RemoveService(ctx context.Context, id ServiceID, actor Actor) error {
+func (a *Authority) RemoveService(ctx context.Context, id ServiceID, by By) error {
 	service, err := a.stores.Services.Service(ctx, id)
 	var event Event
 	if err == nil {
-		event = a.serviceEvent(EventServiceRemoved, &service, actor)
+		event = a.serviceEvent(EventServiceRemoved, &service, by)
 		err = a.stores.Services.DeleteService(ctx, id, event)
 	}
 	switch {
@@ -214,10 +214,10 @@ func (a *Authority) RemoveService(ctx context.Context, id ServiceID, actor Actor
 	return nil
 }
 
-func (a *Authority) serviceEvent(kind EventKind, service *Service, actor Actor) Event {
-	return Event{At: a.now(), Kind: kind, Actor: actor, Detail: map[string]string{
+func (a *Authority) serviceEvent(kind EventKind, service *Service, by By) Event {
+	return Event{At: a.now(), Kind: kind, Detail: map[string]string{
 		"service": service.Name, "credential": service.ID.String(), "scopes": joinScopes(service.Scopes),
-	}}
+	}}.signed(by)
 }
 
 func joinScopes(scopes []ServiceScope) string {

@@ -185,12 +185,12 @@ func (a *Authority) EndOwnSession(ctx context.Context, caller *Caller, id Sessio
 
 // EndSession ends any one session on behalf of an administrator. It returns
 // [ErrNotFound] if there is no such session, and nil if it has ended before.
-func (a *Authority) EndSession(ctx context.Context, id SessionID, reason Reason, actor Actor) error {
+func (a *Authority) EndSession(ctx context.Context, id SessionID, reason Reason, by By) error {
 	session, alive, err := a.session(ctx, id)
 	if err != nil || !alive {
 		return err
 	}
-	return unlessEnded(a.end(ctx, session, reason, Event{Kind: EventSessionEnded, Actor: actor}))
+	return unlessEnded(a.end(ctx, session, reason, Event{Kind: EventSessionEnded}.signed(by)))
 }
 
 // session returns a session and whether it is alive. It returns [ErrNotFound].

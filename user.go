@@ -111,8 +111,8 @@ func checkEmail(email string) error {
 
 // CreateUser creates a user. It returns [ErrUsernameTaken], [ErrRoleUnknown], an
 // [*InputError] or a [*password.RejectedError].
-func (a *Authority) CreateUser(ctx context.Context, in NewUser, actor Actor) (*User, error) {
-	return a.createUser(ctx, in, Event{Actor: actor})
+func (a *Authority) CreateUser(ctx context.Context, in NewUser, by By) (*User, error) {
+	return a.createUser(ctx, in, Event{}.signed(by))
 }
 
 // createUser is CreateUser with an event that says who does it; an event without
@@ -211,7 +211,7 @@ type UserUpdate struct {
 // session ID after any privilege level change"): a session that they have may have been
 // opened by a program that must open none for administrators, or left on a machine that
 // is good enough for reading mail.
-func (a *Authority) UpdateUser(ctx context.Context, id UserID, update UserUpdate, actor Actor) (*User, error) {
+func (a *Authority) UpdateUser(ctx context.Context, id UserID, update UserUpdate, by By) (*User, error) {
 	if update.Email != nil {
 		if err := checkEmail(*update.Email); err != nil {
 			return nil, err
@@ -227,7 +227,7 @@ func (a *Authority) UpdateUser(ctx context.Context, id UserID, update UserUpdate
 	return a.changeUser(ctx, id, func(user *User) (UserChange, error) {
 		change := UserChange{
 			Email: update.Email, Roles: update.Roles,
-			Event: Event{Kind: EventUserChanged, Actor: actor, Detail: update.facts(user)},
+			Event: Event{Kind: EventUserChanged, Detail: update.facts(user)}.signed(by),
 		}
 		if update.Roles != nil && slices.Contains(*update.Roles, RoleAdmin) && !slices.Contains(user.Roles, RoleAdmin) {
 			change.NewEpoch = a.newEpoch(user, ReasonAdmin)
@@ -262,7 +262,7 @@ func (u *UserUpdate) facts(user *User) map[string]string {
 
 // SetPassword gives a user a new password and ends every session of theirs. It
 // returns [ErrNotFound] or a [*password.RejectedError].
-func (a *Authority) SetPassword(ctx context.Context, id UserID, newPassword string, actor Actor) error {
+func (a *Authority) SetPassword(ctx context.Context, id UserID, newPassword string, by By) error {
 	user, err := a.User(ctx, id)
 	if err != nil {
 		return err
@@ -275,7 +275,7 @@ func (a *Authority) SetPassword(ctx context.Context, id UserID, newPassword stri
 		return UserChange{
 			PasswordHash: &hash,
 			NewEpoch:     a.newEpoch(user, ReasonPasswordChanged),
-			Event:        Event{Kind: EventPasswordChanged, Actor: actor},
+			Event:        Event{Kind: EventPasswordChanged}.signed(by),
 		}, nil
 	})
 	return err
@@ -283,11 +283,11 @@ func (a *Authority) SetPassword(ctx context.Context, id UserID, newPassword stri
 
 // EndUserSessions ends every session of a user with one write, however many
 // there are. It returns [ErrNotFound].
-func (a *Authority) EndUserSessions(ctx context.Context, id UserID, reason Reason, actor Actor) error {
+func (a *Authority) EndUserSessions(ctx context.Context, id UserID, reason Reason, by By) error {
 	_, err := a.changeUser(ctx, id, func(user *User) (UserChange, error) {
 		return UserChange{
 			NewEpoch: a.newEpoch(user, reason),
-			Event:    Event{Kind: EventSessionsEnded, Actor: actor, Reason: reason},
+			Event:    Event{Kind: EventSessionsEnded, Reason: reason}.signed(by),
 		}, nil
 	})
 	return err
@@ -296,7 +296,7 @@ func (a *Authority) EndUserSessions(ctx context.Context, id UserID, reason Reaso
 // EndAllSessions ends every session of every user: the command after a restored
 // backup. It goes user by user, so that a server beside it is never held up, and
 // returns how many users it went through.
-func (a *Authority) EndAllSessions(ctx context.Context, reason Reason, actor Actor) (int, error) {
+func (a *Authority) EndAllSessions(ctx context.Context, reason Reason, by By) (int, error) {
 	ended := 0
 	for after := ""; ; {
 		users, err := a.Users(ctx, after)
@@ -304,11 +304,11 @@ func (a *Authority) EndAllSessions(ctx context.Context, reason Reason, actor Act
 			return ended, err
 		}
 		if len(users) == 0 {
-			return ended, a.recordEndOfAll(ctx, reason, actor)
+			return ended, a.recordEndOfAll(ctx, reason, by)
 		}
 		for _, user := range users {
 			after = user.Username
-			err := a.EndUserSessions(ctx, user.ID, reason, actor)
+			err := a.EndUserSessions(ctx, user.ID, reason, by)
 			if err != nil && !errors.Is(err, ErrNotFound) { // deleted meanwhile
 				return ended, err
 			}
@@ -318,8 +318,8 @@ func (a *Authority) EndAllSessions(ctx context.Context, reason Reason, actor Act
 }
 
 // recordEndOfAll logs the act as one, beside the event of each user.
-func (a *Authority) recordEndOfAll(ctx context.Context, reason Reason, actor Actor) error {
-	event := Event{At: a.now(), Kind: EventAllSessionsEnded, Actor: actor, Reason: reason}
+func (a *Authority) recordEndOfAll(ctx context.Context, reason Reason, by By) error {
+	event := Event{At: a.now(), Kind: EventAllSessionsEnded, Reason: reason}.signed(by)
 	if err := a.log(ctx, event); err != nil {
 		return err
 	}
@@ -328,12 +328,12 @@ func (a *Authority) recordEndOfAll(ctx context.Context, reason Reason, actor Act
 }
 
 // DeleteUser deletes a user and ends their sessions. It returns [ErrNotFound].
-func (a *Authority) DeleteUser(ctx context.Context, id UserID, actor Actor) error {
+func (a *Authority) DeleteUser(ctx context.Context, id UserID, by By) error {
 	_, err := a.changeUser(ctx, id, func(user *User) (UserChange, error) {
 		return UserChange{
 			Delete:   true,
 			NewEpoch: a.newEpoch(user, ReasonAdmin),
-			Event:    Event{Kind: EventUserDeleted, Actor: actor, Detail: map[string]string{"username": user.Username}},
+			Event:    Event{Kind: EventUserDeleted, Detail: map[string]string{"username": user.Username}}.signed(by),
 		}, nil
 	})
 	return err

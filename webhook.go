@@ -169,7 +169,7 @@ func isLoopbackName(host string) bool {
 // Each of events is a kind, a kind and the reason of an end ("session.ended:admin"), or
 // "*" for all; none means thefts and what happens to accounts. It returns an
 // [*InputError].
-func (a *Authority) AddWebhook(ctx context.Context, address string, events []string, actor Actor) (*Webhook, WebhookSecret, error) {
+func (a *Authority) AddWebhook(ctx context.Context, address string, events []string, by By) (*Webhook, WebhookSecret, error) {
 	u, err := checkWebhookURL(address)
 	if err != nil {
 		return nil, WebhookSecret{}, err
@@ -192,7 +192,7 @@ func (a *Authority) AddWebhook(ctx context.Context, address string, events []str
 	hook := Webhook{URL: address, Events: events, CreatedAt: a.now(), WebhookState: WebhookState{Cursor: last}}
 	drawID(hook.ID[:])
 	hook.Secret = a.roots.Wrap(secret.key, webhookLabel(hook.ID))
-	event := a.webhookEvent(EventWebhookAdded, actor, hook.ID)
+	event := a.webhookEvent(EventWebhookAdded, by, hook.ID)
 	event.Detail["host"], event.Detail["events"] = u.Host, strings.Join(events, " ") // the path of some URLs is a secret
 	if err := a.stores.Webhooks.CreateWebhook(ctx, hook, event); err != nil {
 		return nil, WebhookSecret{}, unavailable(fmt.Errorf("add webhook: %w", err))
@@ -201,8 +201,8 @@ func (a *Authority) AddWebhook(ctx context.Context, address string, events []str
 	return &hook, secret, nil
 }
 
-func (a *Authority) webhookEvent(kind EventKind, actor Actor, id WebhookID) Event {
-	return Event{At: a.now(), Kind: kind, Actor: actor, Detail: map[string]string{"webhook": id.String()}}
+func (a *Authority) webhookEvent(kind EventKind, by By, id WebhookID) Event {
+	return Event{At: a.now(), Kind: kind, Detail: map[string]string{"webhook": id.String()}}.signed(by)
 }
 
 // Webhooks lists all webhooks, oldest first.
@@ -216,8 +216,8 @@ func (a *Authority) Webhooks(ctx context.Context) ([]Webhook, error) {
 
 // RemoveWebhook tells a URL nothing any more, and forgets what it has not been told. It
 // returns [ErrNotFound].
-func (a *Authority) RemoveWebhook(ctx context.Context, id WebhookID, actor Actor) error {
-	event := a.webhookEvent(EventWebhookRemoved, actor, id)
+func (a *Authority) RemoveWebhook(ctx context.Context, id WebhookID, by By) error {
+	event := a.webhookEvent(EventWebhookRemoved, by, id)
 	switch err := a.stores.Webhooks.DeleteWebhook(ctx, id, event); {
 	case errors.Is(err, ErrNotFound):
 		return ErrNotFound
@@ -237,7 +237,7 @@ const (
 // before signs too for the overlap, at most 30 days, so that the receiver can be changed
 // at leisure; the zero value means a day, and a negative one none: for a secret that has
 // been stolen. It returns [ErrNotFound] or an [*InputError].
-func (a *Authority) RotateWebhookSecret(ctx context.Context, id WebhookID, overlap time.Duration, actor Actor) (WebhookSecret, error) {
+func (a *Authority) RotateWebhookSecret(ctx context.Context, id WebhookID, overlap time.Duration, by By) (WebhookSecret, error) {
 	if overlap > maxSecretOverlap {
 		return WebhookSecret{}, &InputError{Field: "overlap", Detail: fmt.Sprintf("choose at most %s", maxSecretOverlap)}
 	}
@@ -251,7 +251,7 @@ func (a *Authority) RotateWebhookSecret(ctx context.Context, id WebhookID, overl
 	secret := newWebhookSecret()
 	change := WebhookChange{
 		ID: id, IfSecret: hook.Secret, Secret: a.roots.Wrap(secret.key, webhookLabel(id)),
-		Event: a.webhookEvent(EventWebhookRotated, actor, id),
+		Event: a.webhookEvent(EventWebhookRotated, by, id),
 	}
 	if overlap > 0 {
 		change.OldSecret, change.OldSecretUntil = hook.Secret, change.Event.At.Add(overlap)

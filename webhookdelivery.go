@@ -453,11 +453,11 @@ func (a *Authority) Deliveries(ctx context.Context, id WebhookID, state WebhookD
 // RetryDeliveries has one delivery tried again at once and with new patience, whatever
 // its state, or, with an empty ID, all that were given up. It returns how many these
 // are, or [ErrNotFound] if there is no such webhook, or no delivery of that ID.
-func (a *Authority) RetryDeliveries(ctx context.Context, hook WebhookID, id string, actor Actor) (int, error) {
+func (a *Authority) RetryDeliveries(ctx context.Context, hook WebhookID, id string, by By) (int, error) {
 	if _, err := a.webhook(ctx, hook); err != nil {
 		return 0, err
 	}
-	event := a.webhookEvent(EventWebhookRetried, actor, hook)
+	event := a.webhookEvent(EventWebhookRetried, by, hook)
 	if id != "" {
 		event.Detail["delivery"] = id
 	}
