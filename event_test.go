@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper"
+	"github.com/innkeeper-auth/innkeeper/keyring"
 )
 
 // TestEventsByFilter pages through the log in both directions, by several kinds at once.
@@ -85,10 +86,13 @@ func TestNobodyWritesIntoTheLog(t *testing.T) {
 }
 
 // TestAdminActsNameTheActor does everything that an administrator can, and looks for who
-// it was, whom it concerned, and what.
+// it was, from where, whom it concerned, and what.
 func TestAdminActsNameTheActor(t *testing.T) {
 	i := openInn(t)
-	root := innkeeper.UserActor(i.addUser("root").ID)
+	root := innkeeper.Requester{
+		Actor: innkeeper.UserActor(i.addUser("root").ID), SessionID: i.login("root").Session.ID,
+		Client: innkeeper.Client{Addr: netip.MustParseAddr("192.0.2.9"), UserAgent: "desk\n/1"},
+	}
 	roles, off, on, mail := []string{innkeeper.RoleAdmin}, true, false, "ada@example.org"
 	before := len(i.events())
 
@@ -113,6 +117,16 @@ func TestAdminActsNameTheActor(t *testing.T) {
 	_, err = i.RotateWebhookSecret(ctx, hook.ID, 0, root)
 	i.must(err)
 	i.must(i.RemoveWebhook(ctx, hook.ID, root))
+	service, _, err := i.AddService(ctx, "web", []innkeeper.ServiceScope{innkeeper.ScopeIntrospect}, root)
+	i.must(err)
+	i.must(i.RemoveService(ctx, service.ID, root))
+	i.clock.advance(2 * keyring.MinPublished)
+	rotated, err := i.RotateKeys(ctx, root)
+	i.must(err)
+	_, err = i.RevokeKey(ctx, rotated.Retired, root)
+	i.must(err)
+	_, err = i.RetireKey(ctx, rotated.Published, root)
+	i.must(err)
 
 	facts := map[innkeeper.EventKind]map[string]string{
 		innkeeper.EventRoleSet:      {"role": "clerk", "permissions": "mail:read"},
@@ -128,8 +142,9 @@ func TestAdminActsNameTheActor(t *testing.T) {
 			continue // her own act
 		}
 		seen[event.Kind] = true
-		if event.Actor != root {
-			t.Errorf("%s was done by %q", event.Kind, event.Actor)
+		if event.Actor != root.Actor || event.Client != (innkeeper.Client{Addr: root.Client.Addr, UserAgent: "desk/1"}) ||
+			event.Detail["by_session"] != root.SessionID.String() || event.SessionID == root.SessionID {
+			t.Errorf("%s was done by %q: %+v", event.Kind, event.Actor, event)
 		}
 		for name, want := range facts[event.Kind] {
 			if event.Detail[name] != want {
@@ -146,11 +161,18 @@ func TestAdminActsNameTheActor(t *testing.T) {
 		innkeeper.EventRoleSet, innkeeper.EventUserCreated, innkeeper.EventUserChanged, innkeeper.EventSessionEnded,
 		innkeeper.EventUserDisabled, innkeeper.EventUserEnabled, innkeeper.EventPasswordChanged, innkeeper.EventSessionsEnded,
 		innkeeper.EventUserDeleted, innkeeper.EventRoleDeleted, innkeeper.EventAllSessionsEnded, innkeeper.EventWebhookAdded,
-		innkeeper.EventWebhookRotated, innkeeper.EventWebhookRemoved,
+		innkeeper.EventWebhookRotated, innkeeper.EventWebhookRemoved, innkeeper.EventServiceAdded,
+		innkeeper.EventServiceRemoved, innkeeper.EventKeyRotated, innkeeper.EventKeyPublished, innkeeper.EventKeyRevoked, innkeeper.EventKeyRemoved,
 	} {
 		if !seen[kind] {
 			t.Errorf("nothing says %s", kind)
 		}
+	}
+	_, err = i.ImportUser(ctx, innkeeper.ImportedUser{Username: "carol"}, root)
+	i.must(err)
+	all := i.events()
+	if last := all[len(all)-1]; last.Actor != root.Actor || last.Client.Addr != root.Client.Addr || last.Detail["by_session"] == "" || last.Detail["imported_hash"] == "" {
+		t.Errorf("an import is %+v", last)
 	}
 }
 

@@ -73,7 +73,7 @@ func TestRevokeToken(t *testing.T) {
 	i.addUser("ada")
 	revoke := func(token string, actor innkeeper.Actor) {
 		t.Helper()
-		i.must(i.RevokeToken(ctx, token, actor, someService))
+		i.must(i.RevokeToken(ctx, token, innkeeper.Requester{Actor: actor, Client: someService}))
 	}
 	for _, garbage := range []string{"", "ikr_x", "x.y.z"} {
 		revoke(garbage, "")
@@ -106,5 +106,5 @@ func TestRevokeToken(t *testing.T) {
 	}
 	grant = i.login("ada")
 	i.tap.once("Session", func() error { return errors.New("away") })
-	i.want(i.RevokeToken(ctx, grant.RefreshToken.Reveal(), "", someService), innkeeper.ErrUnavailable) // V6
+	i.want(i.RevokeToken(ctx, grant.RefreshToken.Reveal(), innkeeper.Requester{Client: someService}), innkeeper.ErrUnavailable) // V6
 }

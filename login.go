@@ -59,8 +59,8 @@ func (a *Authority) SignUp(ctx context.Context, req SignupRequest) (*Grant, erro
 	if err != nil {
 		return nil, err
 	}
-	user, err := a.createUser(ctx,
-		NewUser{Username: req.Username, Password: req.Password, Email: req.Email}, Event{Client: req.Client.bounded()})
+	user, err := a.CreateUser(ctx,
+		NewUser{Username: req.Username, Password: req.Password, Email: req.Email}, Requester{Client: req.Client})
 	try.settle(ctx, err)
 	if err != nil {
 		return nil, err

@@ -91,10 +91,10 @@ func (a *Authority) logoutToken(ctx context.Context, token *RefreshToken, event 
 // RevokeToken ends the session of a token, refresh or access, on behalf of whoever
 // presents it (RFC 7009): of a refresh token of any generation, as [Authority.Logout]
 // does, and of an access token that is good. Text that is no such token is fine.
-// actor is empty for the holder of the token. The only errors match
+// Without an actor it is the act of the holder of the token. The only errors match
 // [ErrUnavailable].
-func (a *Authority) RevokeToken(ctx context.Context, text string, actor Actor, client Client) error {
-	event := Event{Kind: EventSessionEnded, Actor: actor, Client: client.bounded()}
+func (a *Authority) RevokeToken(ctx context.Context, text string, by By) error {
+	event := Event{Kind: EventSessionEnded}.signed(by)
 	if token, err := ParseRefreshToken(a.roots, text); err == nil {
 		return a.logoutToken(ctx, &token, event)
 	}

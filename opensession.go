@@ -62,6 +62,9 @@ func (r *OpenSessionRequest) check(now time.Time, policy Policy) error {
 
 // OpenSession opens a session for a user whom the caller has authenticated. It
 // returns [ErrNotFound], [ErrUserDisabled], [ErrUserIsAdmin] or an [*InputError].
+//
+// The address and the user agent of its event are those of the person, as the caller
+// says; those of the caller stand beside them.
 func (a *Authority) OpenSession(ctx context.Context, req OpenSessionRequest, by By) (*Grant, error) {
 	if err := req.check(a.now(), a.policy); err != nil {
 		return nil, err
@@ -77,7 +80,7 @@ func (a *Authority) OpenSession(ctx context.Context, req OpenSessionRequest, by 
 		if err := a.canSign(ctx, session.RotatedAt); err != nil {
 			return nil, err
 		}
-		event := Event{Detail: map[string]string{"amr": strings.Join(req.Methods, " ")}}.signed(by)
+		event := Event{}.signed(by).with(vouching(by.requester().Client.bounded(), req.Methods))
 		grant, err := a.begin(ctx, user, Birth{Session: session, Event: event}, refresh)
 		// The user was changed or disabled since they were read: look again.
 		if !errors.Is(err, ErrEpochMoved) {
@@ -85,6 +88,19 @@ func (a *Authority) OpenSession(ctx context.Context, req OpenSessionRequest, by 
 		}
 	}
 	return nil, unavailable(errors.New("open session: the user keeps changing"))
+}
+
+// vouching says for the audit log how somebody has authenticated, and where the program
+// sits that says so: the client of the event is what it claims.
+func vouching(by Client, methods []string) map[string]string {
+	facts := map[string]string{"amr": strings.Join(methods, " ")}
+	if by.Addr.IsValid() {
+		facts["by_ip"] = by.Addr.String()
+	}
+	if by.UserAgent != "" {
+		facts["by_user_agent"] = by.UserAgent
+	}
+	return facts
 }
 
 // vouchedFor returns the user of a request, if they may be let in.

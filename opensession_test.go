@@ -28,7 +28,7 @@ func TestOpenSession(t *testing.T) {
 	grant, err := i.OpenSession(ctx, innkeeper.OpenSessionRequest{
 		UserID: ada.ID, Methods: []string{"hwk", "user"}, Delivery: innkeeper.DeliverByBody, Device: "phone", Client: phone,
 		AuthTime: opening.Add(-time.Hour),
-	}, innkeeper.Actor("service:web"))
+	}, innkeeper.Requester{Actor: "service:web", Client: innkeeper.Client{Addr: netip.MustParseAddr("192.0.2.80"), UserAgent: "backend/1"}})
 	i.must(err)
 	claims := i.claims(grant)
 	if !slices.Equal(claims.AuthMethods, []string{"hwk", "user"}) || !claims.AuthTime.Equal(opening.Add(-time.Hour).Truncate(time.Second)) {
@@ -45,6 +45,10 @@ func TestOpenSession(t *testing.T) {
 	events := i.events()
 	last := events[len(events)-1]
 	if last.Kind != innkeeper.EventSessionStarted || last.Actor != "service:web" || last.UserID != ada.ID || last.Detail["amr"] != "hwk user" || !last.At.Equal(opening) {
+		t.Errorf("logged %+v", last)
+	}
+	// The client of the event is what the program says of the person; what it is itself stands beside that.
+	if last.Client != phone || last.Detail["by_ip"] != "192.0.2.80" || last.Detail["by_user_agent"] != "backend/1" {
 		t.Errorf("logged %+v", last)
 	}
 	next := i.refresh(grant, ownKey(grant))

@@ -110,14 +110,9 @@ func checkEmail(email string) error {
 }
 
 // CreateUser creates a user. It returns [ErrUsernameTaken], [ErrRoleUnknown], an
-// [*InputError] or a [*password.RejectedError].
+// [*InputError] or a [*password.RejectedError]. Without an actor it is the new user's own
+// act.
 func (a *Authority) CreateUser(ctx context.Context, in NewUser, by By) (*User, error) {
-	return a.createUser(ctx, in, Event{}.signed(by))
-}
-
-// createUser is CreateUser with an event that says who does it; an event without
-// an actor is the new user's own act.
-func (a *Authority) createUser(ctx context.Context, in NewUser, event Event) (*User, error) {
 	username, err := canonicalUsername(in.Username)
 	if err != nil {
 		return nil, err
@@ -140,9 +135,9 @@ func (a *Authority) createUser(ctx context.Context, in NewUser, event Event) (*U
 		CreatedAt:    now,
 		UpdatedAt:    now,
 	}
-	event.At, event.Kind, event.UserID = now, EventUserCreated, user.ID
+	event := Event{At: now, Kind: EventUserCreated, UserID: user.ID}.signed(by)
 	if len(roles) > 0 {
-		event.Detail = map[string]string{"roles": strings.Join(roles, " ")}
+		event = event.with(map[string]string{"roles": strings.Join(roles, " ")})
 	}
 	if event.Actor == "" {
 		event.Actor = UserActor(user.ID)

@@ -233,8 +233,13 @@ func TestDeliveryIsTriedForADay(t *testing.T) {
 			t.Fatalf("dead are %+v", dead)
 		}
 		r.answers(nil)
-		n, err := i.RetryDeliveries(ctx, hook.ID, "", innkeeper.ActorOperator)
+		n, err := i.RetryDeliveries(ctx, hook.ID, "", innkeeper.Requester{Actor: "service:ops", Client: someService})
 		i.must(err)
+		retried, err := i.Events(ctx, innkeeper.EventFilter{Kinds: []innkeeper.EventKind{innkeeper.EventWebhookRetried}})
+		i.must(err)
+		if len(retried) != 1 || retried[0].Actor != "service:ops" || retried[0].Client != someService {
+			t.Errorf("the log says %+v", retried)
+		}
 		time.Sleep(moment)
 		if again := r.take(); n != 1 || len(again) != 1 || again[0].ID != tries[0].ID {
 			t.Errorf("%d were tried again: %+v", n, again)

@@ -16,8 +16,7 @@ import (
 // clerk is who calls /admin: a person with the role admin, or a service whose
 // credential has a scope for it.
 type clerk struct {
-	actor   innkeeper.Actor
-	session innkeeper.SessionID // of a person; zero value: a service
+	by      innkeeper.Requester // without a session: a service
 	isAdmin bool                // may do anything, and so become anybody
 }
 
@@ -32,8 +31,8 @@ func clerkOf(ctx context.Context) *clerk {
 	return c
 }
 
-// actorOf names who calls, for the audit log.
-func actorOf(ctx context.Context) innkeeper.Actor { return clerkOf(ctx).actor }
+// byClerk says who calls and from where, for the audit log.
+func byClerk(ctx context.Context) innkeeper.By { return clerkOf(ctx).by }
 
 // requireAdmin lets an operation be called by people with the role admin, and by
 // services with a scope. Role and scope are the store's, not the token's: taking them
@@ -64,7 +63,8 @@ func (a *API) admit(ctx context.Context, authorization []string, scope innkeeper
 	if !slices.Contains(caller.Subject.Roles, innkeeper.RoleAdmin) {
 		return nil, forbidden("this needs the role admin")
 	}
-	return &clerk{actor: innkeeper.UserActor(caller.Subject.ID), session: caller.Session.ID, isAdmin: true}, nil
+	by := innkeeper.Requester{Actor: innkeeper.UserActor(caller.Subject.ID), Client: clientOf(ctx), SessionID: caller.Session.ID}
+	return &clerk{by: by, isAdmin: true}, nil
 }
 
 func (a *API) admitService(ctx context.Context, secret string, scope innkeeper.ServiceScope) (*clerk, error) {
@@ -81,5 +81,6 @@ func (a *API) admitService(ctx context.Context, secret string, scope innkeeper.S
 	if err != nil {
 		return nil, err
 	}
-	return &clerk{actor: service.Actor(), isAdmin: service.Allows(innkeeper.ScopeAdmin)}, nil
+	by := innkeeper.Requester{Actor: service.Actor(), Client: clientOf(ctx)}
+	return &clerk{by: by, isAdmin: service.Allows(innkeeper.ScopeAdmin)}, nil
 }

@@ -51,7 +51,7 @@ type eventBody struct {
 	UserID    string            `json:"user_id,omitempty" doc:"Whom it happened to"`
 	SessionID string            `json:"session_id,omitempty"`
 	Reason    string            `json:"reason,omitempty" doc:"Of an end"`
-	IP        string            `json:"ip,omitempty" doc:"Where the request came from"`
+	IP        string            `json:"ip,omitempty" doc:"Where the request came from: for what an administrator does, the administrator's"`
 	UserAgent string            `json:"user_agent,omitempty" doc:"Of the request"`
 	Detail    map[string]string `json:"detail,omitempty" doc:"Facts of the kind, see docs/events.md"`
 }

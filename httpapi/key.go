@@ -97,7 +97,7 @@ func (a *API) listKeys(ctx context.Context, _ *struct{}) (*keysOutput, error) {
 }
 
 func (a *API) rotateKeys(ctx context.Context, _ *struct{}) (*keysOutput, error) {
-	if _, err := a.authority.RotateKeys(ctx, actorOf(ctx)); err != nil {
+	if _, err := a.authority.RotateKeys(ctx, byClerk(ctx)); err != nil {
 		return nil, err
 	}
 	return a.listKeys(ctx, nil)
@@ -113,7 +113,7 @@ func (a *API) retireKey(ctx context.Context, in *keyInput) (*nothing, error) {
 	if in.Emergency {
 		retire = a.authority.RevokeKey
 	}
-	_, err := retire(ctx, in.KeyID, actorOf(ctx))
+	_, err := retire(ctx, in.KeyID, byClerk(ctx))
 	return done(err)
 }
 

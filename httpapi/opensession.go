@@ -47,7 +47,7 @@ func (a *API) openSession(ctx context.Context, in *openSessionInput) (*tokensOut
 		}
 		req.Client.Addr = addr.Unmap()
 	}
-	grant, err := a.authority.OpenSession(ctx, req, actorOf(ctx))
+	grant, err := a.authority.OpenSession(ctx, req, byClerk(ctx))
 	if err != nil {
 		return nil, err
 	}

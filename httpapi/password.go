@@ -38,7 +38,7 @@ func (a *API) setPassword(ctx context.Context, in *passwordInput) (*nothing, err
 	if err != nil {
 		return nil, err
 	}
-	return done(a.authority.SetPassword(ctx, id, in.Body.Password, actorOf(ctx)))
+	return done(a.authority.SetPassword(ctx, id, in.Body.Password, byClerk(ctx)))
 }
 
 type passwordCheckInput struct {

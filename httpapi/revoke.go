@@ -2,6 +2,8 @@ package httpapi
 
 import (
 	"net/http"
+
+	"github.com/innkeeper-auth/innkeeper"
 )
 
 type revokeForm struct {
@@ -28,7 +30,7 @@ func (a *API) revoke(r *http.Request, in *oauthRequest) (any, error) {
 	if in.form["token"] == "" {
 		return nil, badForm("token is missing")
 	}
-	if err := a.authority.RevokeToken(r.Context(), in.form["token"], in.actor, in.client); err != nil {
+	if err := a.authority.RevokeToken(r.Context(), in.form["token"], innkeeper.Requester{Actor: in.actor, Client: in.client}); err != nil {
 		return nil, err
 	}
 	return revokedBody{}, nil

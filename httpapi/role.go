@@ -44,9 +44,9 @@ type roleUpdateInput struct {
 }
 
 func (a *API) setRole(ctx context.Context, in *roleUpdateInput) (*nothing, error) {
-	return done(a.authority.SetRole(ctx, innkeeper.Role{Name: in.Name, Permissions: in.Body.Permissions}, actorOf(ctx)))
+	return done(a.authority.SetRole(ctx, innkeeper.Role{Name: in.Name, Permissions: in.Body.Permissions}, byClerk(ctx)))
 }
 
 func (a *API) deleteRole(ctx context.Context, in *roleInput) (*nothing, error) {
-	return done(a.authority.DeleteRole(ctx, in.Name, actorOf(ctx)))
+	return done(a.authority.DeleteRole(ctx, in.Name, byClerk(ctx)))
 }

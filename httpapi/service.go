@@ -76,7 +76,7 @@ func (a *API) addService(ctx context.Context, in *newServiceInput) (*newServiceO
 	for i, scope := range in.Body.Scopes {
 		scopes[i] = innkeeper.ServiceScope(scope)
 	}
-	service, secret, err := a.authority.AddService(ctx, in.Body.Name, scopes, actorOf(ctx))
+	service, secret, err := a.authority.AddService(ctx, in.Body.Name, scopes, byClerk(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -94,5 +94,5 @@ func (a *API) removeService(ctx context.Context, in *serviceInput) (*nothing, er
 	if err != nil {
 		return nil, err
 	}
-	return done(a.authority.RemoveService(ctx, id, actorOf(ctx)))
+	return done(a.authority.RemoveService(ctx, id, byClerk(ctx)))
 }

@@ -119,5 +119,5 @@ func (a *API) endSession(ctx context.Context, in *sessionInput) (*nothing, error
 	if err != nil {
 		return nil, err
 	}
-	return done(a.authority.EndSession(ctx, id, innkeeper.ReasonAdmin, actorOf(ctx)))
+	return done(a.authority.EndSession(ctx, id, innkeeper.ReasonAdmin, byClerk(ctx)))
 }

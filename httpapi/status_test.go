@@ -17,6 +17,7 @@ import (
 	"github.com/innkeeper-auth/innkeeper/innkeepertest"
 	"github.com/innkeeper-auth/innkeeper/internal/openapi"
 	"github.com/innkeeper-auth/innkeeper/keyring"
+	"github.com/innkeeper-auth/innkeeper/store/memory"
 )
 
 // TestEveryStatus provokes every status of every operation in the description, and
@@ -46,6 +47,7 @@ func TestEveryStatus(t *testing.T) {
 type stage struct {
 	t           *testing.T
 	inn         *innkeepertest.Inn
+	stores      innkeeper.Stores
 	api         http.Handler // of inn
 	away        *atomic.Bool
 	description *openapi.Description
@@ -54,8 +56,8 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{t: t, away: new(atomic.Bool), serial: new(int)}
-	s.inn = innkeepertest.New(t, &innkeepertest.Options{SignupOpen: true, Wrap: func(api http.Handler) http.Handler {
+	s := &stage{t: t, stores: memory.New().Stores(), away: new(atomic.Bool), serial: new(int)}
+	s.inn = innkeepertest.New(t, &innkeepertest.Options{Stores: &s.stores, SignupOpen: true, Wrap: func(api http.Handler) http.Handler {
 		s.api = api
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if s.away.Load() { // no store answers to a context that has ended
@@ -433,4 +435,90 @@ func (s *stage) goodOfAdmin(o *openapi.Operation) call {
 		c.body = `{"user_id":"` + user.ID.String() + `","delivery":"body"}`
 	}
 	return c
+}
+
+// TestEveryActOfAdministratorsSaysFromWhere does everything at /admin that changes
+// something, as a person and as a service, and looks for who it was and from where.
+func TestEveryActOfAdministratorsSaysFromWhere(t *testing.T) {
+	s := newStage(t)
+	_, secret := addService(t, s.inn, "ops", innkeeper.ScopeAdmin)
+	acts := 0
+	for _, o := range s.description.Operations {
+		if !strings.HasPrefix(o.Path, "/admin/") || o.Method == http.MethodGet {
+			continue
+		}
+		acts++
+		for _, query := range []string{"", "?emergency=true"} {
+			if query != "" && o.ID != "retireKey" {
+				continue
+			}
+			t.Run(o.ID+query+" by a person", func(t *testing.T) {
+				s.in(t).doneFrom(o, query, "")
+			})
+			t.Run(o.ID+query+" by a service", func(t *testing.T) {
+				s.in(t).doneFrom(o, query, secret)
+			})
+		}
+	}
+	t.Logf("%d operations", acts)
+}
+
+// doneFrom does something as a service, or as a person if there is no secret, and judges
+// what the log says of it.
+func (s *stage) doneFrom(o *openapi.Operation, query, secret string) {
+	s.t.Helper()
+	if o.ID == "rotateKeys" {
+		s.inn.Clock.Advance(2 * keyring.MinPublished)
+	}
+	c := s.good(o)
+	if o.ID == "retryDeliveries" {
+		s.giveUp()
+	}
+	user, err := s.inn.Authority.UserByUsername(s.t.Context(), "root")
+	s.must(err)
+	root := s.inn.SignIn("root")
+	actor, token, bySession := innkeeper.UserActor(user.ID), root.AccessToken, root.ID
+	if secret != "" {
+		actor, token, bySession = "service:ops", secret, ""
+	}
+	before, err := s.inn.Authority.LastEvent(s.t.Context())
+	s.must(err)
+	a := request(s.t, o.Method, s.inn.URL+c.path+query, c.body, "Authorization", bearer(token), "User-Agent", "clerk/7")
+	if a.status >= 300 {
+		s.t.Fatalf("got %d %s", a.status, a.text)
+	}
+	events, err := s.inn.Authority.Events(s.t.Context(), innkeeper.EventFilter{After: before, Actor: actor})
+	s.must(err)
+	if len(events) == 0 {
+		s.t.Error("the log says nothing")
+	}
+	for _, event := range events {
+		ip, agent := event.Client.Addr.String(), event.Client.UserAgent
+		if o.ID == "openSession" { // those of the person, as they were claimed, and here are not
+			if event.Client != (innkeeper.Client{}) {
+				s.t.Errorf("the person is at %+v", event.Client)
+			}
+			ip, agent = event.Detail["by_ip"], event.Detail["by_user_agent"]
+		}
+		if ip != "127.0.0.1" || agent != "clerk/7" || event.Detail["by_session"] != bySession {
+			s.t.Errorf("%s is from %q %q, by the session %q: %+v", event.Kind, ip, agent, event.Detail["by_session"], event)
+		}
+	}
+}
+
+// giveUp leaves a dead letter to the only webhook.
+func (s *stage) giveUp() {
+	s.t.Helper()
+	hooks, err := s.stores.Webhooks.Webhooks(s.t.Context())
+	s.must(err)
+	now := s.inn.Clock.Now()
+	claimed, err := s.stores.Webhooks.ClaimWebhook(s.t.Context(), innkeeper.WebhookClaim{ID: hooks[0].ID, Owner: "test", At: now, Until: now.Add(time.Minute)})
+	s.must(err)
+	s.must(s.stores.Webhooks.AdvanceWebhook(s.t.Context(), innkeeper.WebhookProgress{
+		ID: claimed.ID, Owner: "test", State: claimed.WebhookState,
+		Put: &innkeeper.WebhookDelivery{
+			ID: "msg", WebhookID: claimed.ID, Kind: innkeeper.EventUserCreated, EventAt: now, Body: []byte("{}"),
+			State: innkeeper.WebhookDead, NextAt: now, TriedAt: now,
+		},
+	}))
 }

@@ -81,7 +81,7 @@ type newUserInput struct {
 func (a *API) createUser(ctx context.Context, in *newUserInput) (*userOutput, error) {
 	return oneUser(a.authority.CreateUser(ctx, innkeeper.NewUser{
 		Username: in.Body.Username, Password: in.Body.Password, Email: in.Body.Email, Roles: in.Body.Roles,
-	}, actorOf(ctx)))
+	}, byClerk(ctx)))
 }
 
 func (a *API) getUser(ctx context.Context, in *userInput) (*userOutput, error) {
@@ -109,7 +109,7 @@ func (a *API) updateUser(ctx context.Context, in *userUpdateInput) (*userOutput,
 	}
 	return oneUser(a.authority.UpdateUser(ctx, id, innkeeper.UserUpdate{
 		Email: in.Body.Email, Roles: in.Body.Roles, Disabled: in.Body.Disabled,
-	}, actorOf(ctx)))
+	}, byClerk(ctx)))
 }
 
 func (a *API) deleteUser(ctx context.Context, in *userInput) (*nothing, error) {
@@ -117,7 +117,7 @@ func (a *API) deleteUser(ctx context.Context, in *userInput) (*nothing, error) {
 	if err != nil {
 		return nil, err
 	}
-	return done(a.authority.DeleteUser(ctx, id, actorOf(ctx)))
+	return done(a.authority.DeleteUser(ctx, id, byClerk(ctx)))
 }
 
 type userSessionsInput struct {
@@ -133,7 +133,7 @@ func (a *API) listUserSessions(ctx context.Context, in *userSessionsInput) (*ses
 	if _, err := a.authority.User(ctx, id); err != nil {
 		return nil, err
 	}
-	return a.sessionsOf(ctx, id, in.After, clerkOf(ctx).session)
+	return a.sessionsOf(ctx, id, in.After, clerkOf(ctx).by.SessionID)
 }
 
 func (a *API) endUserSessions(ctx context.Context, in *userInput) (*nothing, error) {
@@ -141,5 +141,5 @@ func (a *API) endUserSessions(ctx context.Context, in *userInput) (*nothing, err
 	if err != nil {
 		return nil, err
 	}
-	return done(a.authority.EndUserSessions(ctx, id, innkeeper.ReasonAdmin, actorOf(ctx)))
+	return done(a.authority.EndUserSessions(ctx, id, innkeeper.ReasonAdmin, byClerk(ctx)))
 }

@@ -76,7 +76,7 @@ type newWebhookOutput struct {
 }
 
 func (a *API) addWebhook(ctx context.Context, in *newWebhookInput) (*newWebhookOutput, error) {
-	hook, secret, err := a.authority.AddWebhook(ctx, in.Body.URL, in.Body.Events, actorOf(ctx))
+	hook, secret, err := a.authority.AddWebhook(ctx, in.Body.URL, in.Body.Events, byClerk(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func (a *API) removeWebhook(ctx context.Context, in *webhookInput) (*nothing, er
 	if err != nil {
 		return nil, err
 	}
-	return done(a.authority.RemoveWebhook(ctx, id, actorOf(ctx)))
+	return done(a.authority.RemoveWebhook(ctx, id, byClerk(ctx)))
 }
 
 type secretInput struct {
@@ -118,7 +118,7 @@ func (a *API) rotateWebhookSecret(ctx context.Context, in *secretInput) (*secret
 	if overlap == 0 {
 		overlap = -1 // none: there zero is the default
 	}
-	secret, err := a.authority.RotateWebhookSecret(ctx, id, overlap, actorOf(ctx))
+	secret, err := a.authority.RotateWebhookSecret(ctx, id, overlap, byClerk(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +196,7 @@ func (a *API) retryDeliveries(ctx context.Context, in *retryInput) (*retryOutput
 		return nil, err
 	}
 	out := &retryOutput{CacheControl: "no-store"}
-	out.Body.Retried, err = a.authority.RetryDeliveries(ctx, id, in.Delivery, actorOf(ctx))
+	out.Body.Retried, err = a.authority.RetryDeliveries(ctx, id, in.Delivery, byClerk(ctx))
 	if err != nil {
 		return nil, err
 	}
