@@ -33,11 +33,14 @@ type Authority struct {
 	signup   bool
 	observer func(ctx context.Context, event Event)
 	feed     feed
-	failures loginFailures
-	refusals loginFailures
+	failures failures           // to sign in
+	refusals failures           // of tries that came too early
 	refused  chan refusedSignIn // not counted yet
 	limits   SignInLimits
 	courier  WebhookSender // nil: somebody else delivers
+
+	takenNames failures // that sign-ups have found
+	intrusions failures // of people who are no administrators
 
 	refreshes                    refreshLimit
 	firstLine                    allowance[UserID]

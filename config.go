@@ -121,8 +121,9 @@ type Config struct {
 	// Webhooks carries events to those who asked for them; package webhook has one. The
 	// zero value leaves that to other servers of the stores.
 	Webhooks WebhookSender
-	// Observe is called after each event has been written, or could not be. It must
-	// not block. The zero value observes nothing.
+	// Observe is called after each event has been written, or could not be; of those that
+	// are counted when they happen, or not at all, as docs/events.md says. It must not
+	// block. The zero value observes nothing.
 	Observe func(ctx context.Context, event Event)
 }
 

@@ -43,6 +43,8 @@ var (
 	ErrServiceInvalid = errors.New("service credential is invalid")
 	// ErrServiceScope reports a service that may not do this.
 	ErrServiceScope = errors.New("the service lacks a scope that this needs")
+	// ErrNotAdmin reports a person who may not do this.
+	ErrNotAdmin = errors.New("this needs the role admin")
 	// ErrUserDisabled reports a session that was to be opened for a disabled user.
 	ErrUserDisabled = errors.New("the user is disabled")
 	// ErrUserIsAdmin reports a session that was to be opened for an administrator by

@@ -21,6 +21,8 @@ const (
 	EventStoreBehind      EventKind = "store.behind"         // the store has lost writes: a restored backup
 	EventLoginFailed      EventKind = "login.failed"         // kept in summary, see [Authority.Run]
 	EventLoginThrottled   EventKind = "login.throttled"      // refused unseen, for too many failures; kept in summary too
+	EventSignupFailed     EventKind = "signup.failed"        // a name was taken; kept in summary too
+	EventAdminRefused     EventKind = "admin.refused"        // of a person without [RoleAdmin]; kept in summary too
 	EventPasswordChanged  EventKind = "password.changed"
 	EventUserCreated      EventKind = "user.created"
 	EventUserChanged      EventKind = "user.changed"
@@ -73,7 +75,7 @@ type Event struct {
 func eventKinds() []EventKind {
 	return []EventKind{
 		EventSessionStarted, EventSessionEnded, EventSessionsEnded, EventAllSessionsEnded, EventTokenReused,
-		EventStoreBehind, EventLoginFailed, EventLoginThrottled, EventPasswordChanged, EventUserCreated, EventUserChanged,
+		EventStoreBehind, EventLoginFailed, EventLoginThrottled, EventSignupFailed, EventAdminRefused, EventPasswordChanged, EventUserCreated, EventUserChanged,
 		EventUserDisabled, EventUserEnabled, EventUserDeleted, EventRoleSet, EventRoleDeleted, EventServiceAdded,
 		EventServiceRemoved, EventServiceRefused, EventKeyPublished, EventKeyRotated, EventKeyRemoved, EventKeyRevoked,
 		EventKeyRewrapped, EventWebhookAdded, EventWebhookRemoved, EventWebhookRotated, EventWebhookRetried, EventDeliveryGivenUp,

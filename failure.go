@@ -11,9 +11,8 @@ import (
 	"time"
 )
 
-// Bounds on what strangers can make one server write by failing to sign in. Together
-// they are 660 rows an hour, or 5 MB a day of a database; and as many for those that are
-// refused unseen.
+// Bounds on what strangers can make one server write by being turned away. Together they
+// are 660 rows an hour for each of the four kinds, or 5 MB a day of a database.
 const (
 	// failureWindow is how long failures are counted together.
 	failureWindow = time.Minute
@@ -26,18 +25,18 @@ const (
 	flushTimeout = 5 * time.Second
 )
 
-// loginFailures counts failed sign-ins, and those that were refused unseen, until they are written down, together, by
-// [Authority.Run]: beside the requests, and alike for users who exist and for those who
-// do not. To count costs the same for both, so no time tells one from the other; what is
-// written is bounded, so nobody fills the disk. What is beyond the bounds is counted
-// without names, in one row for each minute: the log never says less than how many there
-// were. See docs/decisions/0026.
+// failures counts refusals of one kind until they are written down, together, by
+// [Authority.Run]: beside the requests, and for failed sign-ins alike for users who exist
+// and for those who do not. To count costs the same for both, so no time tells one from
+// the other; what is written is bounded, so nobody fills the disk. What is beyond the
+// bounds is counted without names, in one row for each minute: the log never says less
+// than how many there were. See docs/decisions/0026.
 //
 // The name that was typed in is not kept: people type their password there.
 //
-// Sign-ins that are refused unseen are counted by another one, so that however many of
-// them there are, they take no room from the others.
-type loginFailures struct {
+// Each kind is counted by itself, so that however many there are of one, they take no room
+// from the others.
+type failures struct {
 	mu      sync.Mutex
 	counted map[failureKey]failure
 	rest    failure // of those that found no place
@@ -47,6 +46,7 @@ type loginFailures struct {
 
 type failureKey struct {
 	user    UserID       // zero value: nobody's name
+	session SessionID    // that tried; zero value: none
 	network netip.Prefix // of the address: one of IPv4, a /64 of IPv6
 }
 
@@ -66,21 +66,26 @@ func (f *failure) add(other failure) {
 	f.until = other.until
 }
 
-// count takes note of one failed sign-in.
-func (l *loginFailures) count(event Event) {
+// count takes note of one refusal, and reports whether it is the first of its user, session
+// and network in this window. It is false for those that found no place.
+func (l *failures) count(event Event) (first bool) {
+	key := failureKey{event.UserID, event.SessionID, network(event.Client.Addr)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.add(failureKey{event.UserID, network(event.Client.Addr)}, failure{event: event, until: event.At, times: 1})
+	_, known := l.counted[key]
+	l.add(key, failure{event: event, until: event.At, times: 1})
+	_, counted := l.counted[key]
+	return counted && !known
 }
 
 // countNameless takes note of one without saying whose it was.
-func (l *loginFailures) countNameless(event Event) {
+func (l *failures) countNameless(event Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fold(failure{event: event, until: event.At, times: 1})
 }
 
-func (l *loginFailures) add(key failureKey, f failure) {
+func (l *failures) add(key failureKey, f failure) {
 	known, ok := l.counted[key]
 	switch {
 	case ok, len(l.counted) < maxFailuresCounted:
@@ -95,14 +100,14 @@ func (l *loginFailures) add(key failureKey, f failure) {
 }
 
 // fold counts a failure without saying whose it was.
-func (l *loginFailures) fold(f failure) {
+func (l *failures) fold(f failure) {
 	f.event = Event{At: f.event.At, Kind: f.event.Kind}
 	l.rest.add(f)
 }
 
 // take returns what there is to write, and begins anew. Those with the most failures
 // come first, and what the hour has no room for is folded into the last one.
-func (l *loginFailures) take(now time.Time) []Event {
+func (l *failures) take(now time.Time) []Event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if hour := now.Truncate(time.Hour); !hour.Equal(l.hour) {
@@ -156,7 +161,7 @@ type refusedSignIn struct {
 // without names.
 const maxRefusedUnknown = 64
 
-// runFailures finds out whose sign-ins were refused, and writes failed ones down, once in
+// runFailures finds out whose sign-ins were refused, and writes failures down, once in
 // a window, until ctx ends, and then once more.
 func (a *Authority) runFailures(ctx context.Context) {
 	window := time.NewTicker(failureWindow)
@@ -193,7 +198,9 @@ func (a *Authority) flushFailures(ctx context.Context) {
 		a.recognize(ctx, <-a.refused)
 	}
 	now := a.now()
-	for _, event := range slices.Concat(a.failures.take(now), a.refusals.take(now)) {
+	for _, event := range slices.Concat(
+		a.failures.take(now), a.intrusions.take(now), a.takenNames.take(now), a.refusals.take(now),
+	) {
 		if a.stores.Events.AppendEvent(ctx, event) != nil {
 			return
 		}

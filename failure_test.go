@@ -40,8 +40,15 @@ func (i *inn) fails(username string, addr netip.Addr) {
 // failures returns what the log says of failed sign-ins, and how many these are.
 func (i *inn) failures() (events []innkeeper.Event, total int) {
 	i.t.Helper()
+	return i.counted(innkeeper.EventLoginFailed)
+}
+
+// counted returns what the log says of a kind that is kept in summary, and how many these
+// are together.
+func (i *inn) counted(kind innkeeper.EventKind) (events []innkeeper.Event, total int) {
+	i.t.Helper()
 	for _, event := range i.events() {
-		if event.Kind != innkeeper.EventLoginFailed {
+		if event.Kind != kind {
 			continue
 		}
 		events = append(events, event)
@@ -147,5 +154,128 @@ func TestStrangersCannotFillTheLog(t *testing.T) {
 			t.Errorf("%d failures made %d rows, %d of them folded", total, len(events), folded)
 		}
 		t.Logf("%d failures of %d networks in %d minutes made %d rows", total, networks, minutes, len(events))
+	})
+}
+
+// TestTurnedAwayIsLogged: people who knock at /admin, sign-ups that find names taken, and
+// guesses that came too early by somebody who is signed in, are in the log once a minute (L1).
+func TestTurnedAwayIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, stop := running(t, memory.New(), func(c *innkeeper.Config) { c.SignupOpen = true })
+		ada := i.addUser("ada")
+		admin, stranger := innkeeper.Client{Addr: netip.MustParseAddr("192.0.2.1"), UserAgent: "prober\n/1"}, innkeeper.Client{Addr: netip.MustParseAddr("192.0.2.2")}
+		grants := []*innkeeper.Grant{i.login("ada"), i.login("ada")}
+		i.tap.forget()
+		observed := len(i.observed.events)
+		for n := range 5 { // three by the one session and two by the other
+			grant := grants[n%2]
+			i.want(i.AuthorizeAdmin(ctx, &innkeeper.Caller{Subject: grant.Subject, Session: grant.Session}, admin), innkeeper.ErrNotAdmin)
+		}
+		signUp := func() error {
+			_, err := i.SignUp(ctx, innkeeper.SignupRequest{LoginRequest: innkeeper.LoginRequest{
+				Username: "ADA", Password: otherPassword, Delivery: innkeeper.DeliverByBody, Client: stranger,
+			}})
+			return err
+		}
+		for range 10 {
+			i.want(signUp(), innkeeper.ErrUsernameTaken)
+		}
+		for range 4 {
+			i.want(signUp(), innkeeper.ErrTooManyAttempts)
+		}
+		caller := &innkeeper.Caller{Subject: grants[0].Subject, Session: grants[0].Session}
+		change := func() error {
+			_, err := i.ChangePassword(ctx, caller, innkeeper.PasswordChange{Current: wrongPassword, New: otherPassword, Client: admin})
+			return err
+		}
+		for range 5 {
+			i.want(change(), innkeeper.ErrInvalidCredentials)
+		}
+		for range 6 {
+			i.want(change(), innkeeper.ErrTooManyAttempts)
+		}
+		if calls := i.tap.forget(); calls["AppendEvent"] != 0 {
+			t.Errorf("something was written at once: %v", calls)
+		}
+		// The first of each session at /admin, the first name, and each wrong password.
+		if n := len(i.observed.events) - observed; n != 2+1+5 {
+			t.Errorf("%d were told at once: %v", n, kinds(i.observed.events[observed:]))
+		}
+		stop()
+
+		bounded := innkeeper.Client{Addr: admin.Addr, UserAgent: "prober/1"}
+		refused, total := i.counted(innkeeper.EventAdminRefused)
+		if len(refused) != 2 || total != 5 {
+			t.Fatalf("the log tells of %d refusals in %+v", total, refused)
+		}
+		first := refused[0]
+		if first.Actor != innkeeper.UserActor(ada.ID) || first.UserID != ada.ID || first.SessionID != grants[0].Session.ID || first.Client != bounded || first.Detail["count"] != "3" {
+			t.Errorf("the row is %+v", first)
+		}
+		taken, total := i.counted(innkeeper.EventSignupFailed)
+		if len(taken) != 1 || total != 10 || taken[0].Client != stranger || taken[0].UserID != (innkeeper.UserID{}) || taken[0].Actor != "" {
+			t.Errorf("the log tells of %d taken names in %+v", total, taken)
+		}
+		early, total := i.counted(innkeeper.EventLoginThrottled)
+		if len(early) != 2 || total != 4+6 {
+			t.Fatalf("the log tells of %d tries that came too early in %+v", total, early)
+		}
+		for _, event := range early {
+			if event.UserID == ada.ID && (event.Actor != innkeeper.UserActor(ada.ID) || event.SessionID != grants[0].Session.ID || event.Client != bounded || event.Detail["count"] != "6") ||
+				event.UserID != ada.ID && (event.Client != stranger || event.Detail["count"] != "4") {
+				t.Errorf("the row is %+v", event)
+			}
+		}
+	})
+}
+
+// TestAdministratorsAreNotRefused: who holds the role leaves nothing behind.
+func TestAdministratorsAreNotRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, stop := running(t, memory.New())
+		i.must(i.AuthorizeAdmin(ctx, &innkeeper.Caller{Subject: innkeeper.Subject{Roles: []string{"a", innkeeper.RoleAdmin}}}, someService))
+		stop()
+		if events, _ := i.counted(innkeeper.EventAdminRefused); len(events) != 0 {
+			t.Errorf("the log tells of %+v", events)
+		}
+	})
+}
+
+// TestKnockingCannotFillTheLog lets one account knock at /admin with 530 sessions a minute
+// for an hour. What is written and told is bounded, no refusal goes uncounted, and failed
+// sign-ins keep their place.
+func TestKnockingCannotFillTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, stop := running(t, memory.New(), withoutLimits)
+		ada := i.addUser("ada")
+		observed := len(i.observed.events)
+		const minutes, each = 62, 530
+		time.Sleep(time.Second) // not at the moment at which it is written
+		for minute := range minutes {
+			for n := range each {
+				caller := &innkeeper.Caller{Subject: ada.Subject, Session: innkeeper.Session{ID: innkeeper.SessionID{byte(n >> 8), byte(n), byte(minute)}}}
+				for range 2 {
+					i.want(i.AuthorizeAdmin(ctx, caller, someService), innkeeper.ErrNotAdmin)
+				}
+			}
+			time.Sleep(time.Minute)
+		}
+		if n := len(i.observed.events) - observed; n != minutes*512 {
+			t.Errorf("%d of %d were told at once", n, 2*minutes*each)
+		}
+		i.fails("ada", someService.Addr)
+		stop()
+		events, total := i.counted(innkeeper.EventAdminRefused)
+		if total != 2*minutes*each || len(events) > 3*(600+60) {
+			t.Errorf("%d refusals of %d in %d rows", total, 2*minutes*each, len(events))
+		}
+		for _, event := range events {
+			if event.Detail["folded"] != "" && (event.Actor != "" || event.UserID != (innkeeper.UserID{}) || event.SessionID != (innkeeper.SessionID{}) || event.Client != (innkeeper.Client{})) {
+				t.Fatalf("a folded row names %+v", event)
+			}
+		}
+		if failed, _ := i.counted(innkeeper.EventLoginFailed); len(failed) != 1 || failed[0].UserID != ada.ID {
+			t.Errorf("of the failed sign-in the log says %+v", failed)
+		}
 	})
 }

@@ -57,12 +57,18 @@ func (a *Authority) SignUp(ctx context.Context, req SignupRequest) (*Grant, erro
 	}
 	try, err := a.take(ctx, a.signUpBuckets(req.Client))
 	if err != nil {
+		if errors.Is(err, ErrTooManyAttempts) {
+			a.refusals.count(a.throttled(req.Client))
+		}
 		return nil, err
 	}
 	user, err := a.CreateUser(ctx,
 		NewUser{Username: req.Username, Password: req.Password, Email: req.Email}, Requester{Client: req.Client})
 	try.settle(ctx, err)
 	if err != nil {
+		if errors.Is(err, ErrUsernameTaken) {
+			a.signupFailed(ctx, req.Client)
+		}
 		return nil, err
 	}
 	grant, err := a.start(ctx, user, nil, req.LoginRequest)
@@ -159,7 +165,7 @@ func (a *Authority) checkLogin(ctx context.Context, hasher *password.Hasher, use
 // later, by [Authority.Run], where nobody waits for it and can time it; where many
 // wait for that already, it is not.
 func (a *Authority) countRefused(username string, client Client) {
-	event := Event{At: a.now(), Kind: EventLoginThrottled, Client: client.bounded()}
+	event := a.throttled(client)
 	select {
 	case a.refused <- refusedSignIn{username, event}:
 	default:
@@ -167,9 +173,23 @@ func (a *Authority) countRefused(username string, client Client) {
 	}
 }
 
+// throttled is the event of a try that came too early.
+func (a *Authority) throttled(client Client) Event {
+	return Event{At: a.now(), Kind: EventLoginThrottled, Client: client.bounded()}
+}
+
+// signupFailed counts a sign-up that has found a name taken. Who finds out many names shows
+// by the network; the names are not kept.
+func (a *Authority) signupFailed(ctx context.Context, client Client) {
+	event := Event{At: a.now(), Kind: EventSignupFailed, Client: client.bounded()}
+	if a.takenNames.count(event) {
+		a.observe(ctx, event)
+	}
+}
+
 // loginFailed lets the observer know, and counts for the audit log. It writes nothing
 // itself: a write for users who exist would tell them from those who do not, by time,
-// and one for every failure would let strangers fill the disk. See [loginFailures].
+// and one for every failure would let strangers fill the disk. See [failures].
 func (a *Authority) loginFailed(ctx context.Context, user UserID, client Client) {
 	event := Event{At: a.now(), Kind: EventLoginFailed, UserID: user, Client: client.bounded()}
 	a.failures.count(event)

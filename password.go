@@ -37,7 +37,7 @@ func (a *Authority) ChangePassword(ctx context.Context, caller *Caller, req Pass
 	if err := a.rules.Check(req.New, about(&user.Subject)); err != nil {
 		return nil, err
 	}
-	try, err := a.take(ctx, a.sessionBuckets(caller.Session.ID))
+	try, err := a.takeOf(ctx, caller, req.Client)
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +76,18 @@ func (a *Authority) ChangePassword(ctx context.Context, caller *Caller, req Pass
 		return nil, err
 	}
 	return a.grant(ctx, &session, &after, refresh, session.CreatedAt, session.CreatedAt)
+}
+
+// takeOf counts a try of somebody who is signed in, as take does. One that came too early is
+// counted for the audit log: whoever guesses here holds an access token already.
+func (a *Authority) takeOf(ctx context.Context, caller *Caller, client Client) (*try, error) {
+	try, err := a.take(ctx, a.sessionBuckets(caller.Session.ID))
+	if errors.Is(err, ErrTooManyAttempts) {
+		event := a.throttled(client)
+		event.Actor, event.UserID, event.SessionID = caller.actor(), caller.Subject.ID, caller.Session.ID
+		a.refusals.count(event)
+	}
+	return try, err
 }
 
 // checkPassword returns nil if the password is the user's, and brings its stored

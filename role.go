@@ -13,6 +13,23 @@ import (
 // exists in every store and cannot be deleted.
 const RoleAdmin = "admin"
 
+// AuthorizeAdmin returns [ErrNotAdmin] unless the caller holds [RoleAdmin]. It writes
+// nothing itself: whoever has an account can be refused as often as they like. It counts
+// for the audit log, and the observer is told of the first refusal in a minute.
+func (a *Authority) AuthorizeAdmin(ctx context.Context, caller *Caller, client Client) error {
+	if slices.Contains(caller.Subject.Roles, RoleAdmin) {
+		return nil
+	}
+	event := Event{
+		At: a.now(), Kind: EventAdminRefused, Actor: caller.actor(), UserID: caller.Subject.ID, SessionID: caller.Session.ID,
+		Client: client.bounded(),
+	}
+	if a.intrusions.count(event) {
+		a.observe(ctx, event)
+	}
+	return ErrNotAdmin
+}
+
 // Role gives the people who hold it permissions. Both are names that your own
 // APIs understand; they travel in every access token.
 type Role struct {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -60,8 +59,8 @@ func (a *API) admit(ctx context.Context, authorization []string, scope innkeeper
 	if err != nil {
 		return nil, err
 	}
-	if !slices.Contains(caller.Subject.Roles, innkeeper.RoleAdmin) {
-		return nil, forbidden("this needs the role admin")
+	if err := a.authority.AuthorizeAdmin(ctx, caller, clientOf(ctx)); err != nil {
+		return nil, forbidden(err.Error())
 	}
 	by := innkeeper.Requester{Actor: innkeeper.UserActor(caller.Subject.ID), Client: clientOf(ctx), SessionID: caller.Session.ID}
 	return &clerk{by: by, isAdmin: true}, nil

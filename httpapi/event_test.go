@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"sync"
 	"testing"
 	"time"
 
@@ -78,6 +79,39 @@ func TestEventPages(t *testing.T) {
 		if call[1] != "/admin/events" && call[1] != "/admin/webhooks" {
 			j.call(call[0], call[1]).want(t, 404, "not_found")
 		}
+	}
+}
+
+// TestWhoIsTurnedAwayIsObserved knocks at /admin without the role, and signs up under a name
+// that somebody has (L1). Several times are told once.
+func TestWhoIsTurnedAwayIsObserved(t *testing.T) {
+	var mu sync.Mutex
+	var seen []innkeeper.Event
+	inn := innkeepertest.New(t, &innkeepertest.Options{SignupOpen: true, Observe: func(event innkeeper.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		if event.Kind == innkeeper.EventAdminRefused || event.Kind == innkeeper.EventSignupFailed {
+			seen = append(seen, event)
+		}
+	}})
+	ada := inn.AddUser("ada")
+	guest := inn.SignIn("ada")
+	for _, path := range []string{"/admin/users", "/admin/roles", "/admin/events"} {
+		request(t, "GET", inn.URL+path, "", "Authorization", bearer(guest.AccessToken), "User-Agent", "prober/1").want(t, 403, "forbidden")
+		request(t, "POST", inn.URL+"/auth/signup", credentials+`}`, "User-Agent", "prober/2").want(t, 409, "username_taken")
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(seen) != 2 {
+		t.Fatalf("told were %+v", seen)
+	}
+	refused, taken := seen[0], seen[1]
+	if refused.Kind != innkeeper.EventAdminRefused || refused.Actor != innkeeper.UserActor(ada.ID) || refused.UserID != ada.ID ||
+		refused.SessionID.String() != guest.ID || refused.Client.Addr.String() != "127.0.0.1" || refused.Client.UserAgent != "prober/1" {
+		t.Errorf("told was %+v", refused)
+	}
+	if taken.Kind != innkeeper.EventSignupFailed || taken.Actor != "" || taken.Client.Addr.String() != "127.0.0.1" || taken.Client.UserAgent != "prober/2" {
+		t.Errorf("told was %+v", taken)
 	}
 }
 
