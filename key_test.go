@@ -211,6 +211,26 @@ func TestRevokedKey(t *testing.T) {
 	})
 }
 
+// TestRevokedKeyIsLogged looks at what is said of an emergency where no server is beside
+// it: by the call, and by the log.
+func TestRevokedKeyIsLogged(t *testing.T) {
+	i := openInn(t)
+	stolen, next := i.kids()[keyring.Active], i.kids()[keyring.Published]
+	change, err := i.RevokeKey(ctx, stolen, innkeeper.ActorOperator)
+	i.must(err)
+	reserve := i.kids()[keyring.Published]
+	if change.Activated != next || change.Published != reserve || !slices.Equal(change.Removed, []string{stolen}) {
+		t.Errorf("the change is %+v", change)
+	}
+	for kind, keyID := range map[innkeeper.EventKind]string{
+		innkeeper.EventKeyRevoked: stolen, innkeeper.EventKeyRemoved: stolen, innkeeper.EventKeyRotated: next, innkeeper.EventKeyPublished: reserve,
+	} {
+		if got := i.details(kind); len(got) != 1 || got[0]["key"] != keyID {
+			t.Errorf("the log says %v of %s, want the key %s", got, kind, keyID)
+		}
+	}
+}
+
 // TestHalfRevokedKey loses the store after the feed was written: whoever reads the
 // feed stops using the key at once, and finishes as soon as the store lets it.
 func TestHalfRevokedKey(t *testing.T) {

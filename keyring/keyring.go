@@ -199,7 +199,7 @@ func (r *Ring) Fresh(ctx context.Context, now time.Time) error {
 	if r.failed.Load() > before {
 		return r.lastErr // of a reading that we have waited for: another would take as long
 	}
-	err := r.refresh(ctx, now)
+	_, err := r.refresh(ctx, now)
 	if r.current.Load().fresh(now) {
 		return nil // a fault of a key that does not sign is no reason to sign nothing
 	}
@@ -220,7 +220,8 @@ func (r *Ring) Reload(ctx context.Context, now time.Time) error {
 		return err
 	}
 	defer r.unlock()
-	return r.refresh(ctx, now)
+	_, err := r.refresh(ctx, now)
+	return err
 }
 
 func (r *Ring) lock(ctx context.Context) error {
@@ -235,17 +236,17 @@ func (r *Ring) lock(ctx context.Context) error {
 func (r *Ring) unlock() { <-r.reading }
 
 // refresh reads the store, under the lock, and finishes a revocation that somebody
-// has begun.
-func (r *Ring) refresh(ctx context.Context, now time.Time) error {
+// has begun: that is the change.
+func (r *Ring) refresh(ctx context.Context, now time.Time) (change Change, err error) {
 	if err := r.load(ctx, now); err != nil {
-		return err
+		return Change{}, err
 	}
 	if pending := r.pending(); len(pending) > 0 {
-		if _, err := r.change(ctx, wish{kind: revoke, keys: pending}, now); err != nil {
-			return err
+		if change, err = r.change(ctx, wish{kind: revoke, keys: pending}, now); err != nil {
+			return change, err
 		}
 	}
-	return r.current.Load().faults
+	return change, r.current.Load().faults
 }
 
 // load reads the store and swaps in what it says.

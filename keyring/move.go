@@ -1,9 +1,11 @@
 package keyring
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper/rootkey"
@@ -18,6 +20,14 @@ type Change struct {
 	Removed   []string // key IDs
 }
 
+// and adds what was moved after it.
+func (c Change) and(later Change) Change {
+	return Change{
+		Activated: cmp.Or(later.Activated, c.Activated), Retired: cmp.Or(later.Retired, c.Retired),
+		Published: cmp.Or(later.Published, c.Published), Removed: append(slices.Clone(c.Removed), later.Removed...),
+	}
+}
+
 // Upkeep reads the store and moves what is due: it publishes a key if none is in
 // reserve, lets that one sign when the active one has done so for the period, and
 // removes keys that no living token needs. Every server calls it every
@@ -30,10 +40,12 @@ func (r *Ring) Upkeep(ctx context.Context, now time.Time) (Change, error) {
 		return Change{}, err
 	}
 	defer r.unlock()
-	if err := r.refresh(ctx, now); err != nil && !errors.Is(err, ErrUnusable) {
-		return Change{}, err
+	finished, err := r.refresh(ctx, now)
+	if err != nil && !errors.Is(err, ErrUnusable) {
+		return finished, err
 	}
 	change, err := r.change(ctx, wish{kind: upkeep}, now)
+	change = finished.and(change)
 	if err != nil {
 		return change, err
 	}
@@ -69,19 +81,21 @@ func (r *Ring) moved(ctx context.Context, w wish, now time.Time) (Change, error)
 		return Change{}, err
 	}
 	defer r.unlock()
-	if err := r.refresh(ctx, now); err != nil && !errors.Is(err, ErrUnusable) {
-		return Change{}, err
+	// This is where a revocation is done, since its keys are distrusted by now.
+	finished, err := r.refresh(ctx, now)
+	if err != nil && !errors.Is(err, ErrUnusable) {
+		return finished, err
 	}
 	change, err := r.change(ctx, w, now)
 	var early *TooEarlyError
 	if errors.As(err, &early) && early.KeyID == "" && r.alg != "" {
 		// There is no key in reserve. Its time begins now.
 		if _, err := r.change(ctx, wish{kind: upkeep}, now); err != nil {
-			return Change{}, err
+			return finished, err
 		}
-		return r.change(ctx, w, now)
+		change, err = r.change(ctx, w, now)
 	}
-	return change, err
+	return finished.and(change), err
 }
 
 // maxTries bounds how often a change is decided anew because others were faster.
