@@ -137,11 +137,7 @@ func (a *Authority) readFeed(ctx context.Context) (news bool, err error) {
 		} else {
 			f.learn(entries, &r)
 		}
-		for _, entry := range entries {
-			if entry.Kind == RevokedKey {
-				a.keyRevoked(ctx, entry.ID)
-			}
-		}
+		a.keysRevoked(ctx, entries)
 		news = news || len(entries) > 0
 		if !more {
 			return news, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,12 +75,19 @@ func (a *Authority) logRewrapped(ctx context.Context, keys []string, by By) {
 	}
 }
 
-// keyRevoked is told of every key in the revocation feed, also of those that were
-// revoked long ago. This server stops using the key at once; and should whoever
-// revoked it have gone no further than the feed, this finishes their work. If that
-// fails now, the next round does it.
-func (a *Authority) keyRevoked(ctx context.Context, keyID string) {
-	if a.keys.Distrust(keyID) {
+// keysRevoked is told of every key in the revocation feed, also of those that were
+// revoked long ago. This server stops using the keys at once; and should whoever
+// revoked them have gone no further than the feed, this finishes their work. If that
+// fails now, the next round does it. All of them are distrusted before any is
+// removed, so that none takes over from another.
+func (a *Authority) keysRevoked(ctx context.Context, entries []Revocation) {
+	unfinished := false
+	for _, entry := range entries {
+		if entry.Kind == RevokedKey && a.keys.Distrust(entry.ID) {
+			unfinished = true
+		}
+	}
+	if unfinished {
 		_ = a.upkeepKeys(ctx)
 	}
 }
@@ -117,9 +125,10 @@ func (a *Authority) SigningKeys(ctx context.Context) ([]keyring.Record, error) {
 // RotateKeys lets the next key sign now. Tokens of the present one are accepted
 // until they expire, and nobody is signed out. It returns a [*keyring.TooEarlyError]
 // while verifiers may not know the next key yet: then nothing is changed. [RevokeKey]
-// is for a key that has been stolen.
+// is for a key that has been stolen, and [RevokeAllKeys] for all of them.
 //
 // [RevokeKey]: Authority.RevokeKey
+// [RevokeAllKeys]: Authority.RevokeAllKeys
 func (a *Authority) RotateKeys(ctx context.Context, by By) (keyring.Change, error) {
 	change, err := a.keys.Rotate(ctx, a.now())
 	return a.keysMoved(ctx, change, by, err)
@@ -139,32 +148,72 @@ func (a *Authority) RetireKey(ctx context.Context, keyID string, by By) (keyring
 // once and for good: it is put into the revocation feed, so that servers and
 // verifiers that follow the feed refuse every token that it signed within a second;
 // then it is removed, and if it was the active one, the next one signs. Sessions
-// live: clients refresh. It returns [ErrNotFound].
+// live: clients refresh. It returns [ErrNotFound]. Whoever took the key from the
+// database or from a server's memory has the next one too: then [RevokeAllKeys].
 //
 // After an error that matches [ErrUnavailable], do it again. If the key is in the feed
 // already, servers finish by themselves.
+//
+// [RevokeAllKeys]: Authority.RevokeAllKeys
 func (a *Authority) RevokeKey(ctx context.Context, keyID string, by By) (keyring.Change, error) {
 	records, err := a.stores.Keys.SigningKeys(ctx)
 	if err != nil {
 		return keyring.Change{}, unavailable(fmt.Errorf("read signing keys: %w", err))
 	}
-	known := false
-	for _, rec := range records {
-		known = known || rec.KeyID == keyID
-	}
-	if !known {
+	if !slices.ContainsFunc(records, func(rec keyring.Record) bool { return rec.KeyID == keyID }) {
 		return keyring.Change{}, ErrNotFound
 	}
-	now := a.now()
-	entry := Revocation{At: now, Kind: RevokedKey, ID: keyID}
-	event := Event{At: now, Kind: EventKeyRevoked, Detail: map[string]string{"key": keyID}}.signed(by)
-	err = a.stores.Revocations.Revoke(ctx, entry, event)
+	return a.revokeKeys(ctx, []string{keyID}, by)
+}
+
+// RevokeAllKeys is for a leak of the database together with the root key, or of a
+// server's memory: with the key that signs, whoever has that holds the one that is
+// next and those that still verify. Every key that there is goes, as in [RevokeKey],
+// and a new one signs. Without keys it does nothing.
+//
+// After an error that matches [ErrUnavailable], do it again: keys that are not in the
+// feed yet are still accepted. Until the one that signs has gone, some may remain;
+// once it has, none does. Keys that were made meanwhile are revoked as well, which
+// harms nobody.
+//
+// [RevokeKey]: Authority.RevokeKey
+func (a *Authority) RevokeAllKeys(ctx context.Context, by By) (keyring.Change, error) {
+	records, err := a.stores.Keys.SigningKeys(ctx)
 	if err != nil {
-		return keyring.Change{}, unavailable(fmt.Errorf("revoke signing key: %w", err))
+		return keyring.Change{}, unavailable(fmt.Errorf("read signing keys: %w", err))
 	}
-	a.feed.wrote(entry)
-	a.observe(ctx, event)
-	change, err := a.keys.Revoke(ctx, keyID, now)
+	return a.revokeKeys(ctx, leaked(records), by)
+}
+
+// leaked are all keys that are not gone, in the order in which they may be revoked:
+// the key in reserve first, since servers that learn of the active one alone would
+// let it sign; the active one last, so that all is done once it has gone.
+func leaked(records []keyring.Record) []string {
+	var keyIDs []string
+	for _, state := range []keyring.State{keyring.Published, keyring.Retiring, keyring.Active} {
+		for _, rec := range records {
+			if rec.State == state {
+				keyIDs = append(keyIDs, rec.KeyID)
+			}
+		}
+	}
+	return keyIDs
+}
+
+// revokeKeys writes the feed first, and then moves the keys: whatever stops it in
+// between, servers distrust what they have read of and finish.
+func (a *Authority) revokeKeys(ctx context.Context, keyIDs []string, by By) (keyring.Change, error) {
+	now := a.now()
+	for _, keyID := range keyIDs {
+		entry := Revocation{At: now, Kind: RevokedKey, ID: keyID}
+		event := Event{At: now, Kind: EventKeyRevoked, Detail: map[string]string{"key": keyID}}.signed(by)
+		if err := a.stores.Revocations.Revoke(ctx, entry, event); err != nil {
+			return keyring.Change{}, unavailable(fmt.Errorf("revoke signing key: %w", err))
+		}
+		a.feed.wrote(entry)
+		a.observe(ctx, event)
+	}
+	change, err := a.keys.RevokeAll(ctx, keyIDs, now)
 	return a.keysMoved(ctx, change, by, err)
 }
 

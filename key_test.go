@@ -272,6 +272,144 @@ func TestHalfRevokedKey(t *testing.T) {
 	})
 }
 
+// threeKeys rotates once, and returns the keys that there are then: the active one, the
+// one in reserve and the one that retires. The time has to be simulated.
+func (i *inn) threeKeys() []string {
+	i.t.Helper()
+	time.Sleep(keyring.MinPublished)
+	_, err := i.RotateKeys(ctx, innkeeper.ActorOperator)
+	i.must(err)
+	kids := i.kids()
+	return []string{kids[keyring.Active], kids[keyring.Published], kids[keyring.Retiring]}
+}
+
+// left are those of the keys that are not removed.
+func (i *inn) left(keyIDs []string) []string {
+	i.t.Helper()
+	records, err := i.store.SigningKeys(ctx)
+	i.must(err)
+	var left []string
+	for _, rec := range records {
+		if rec.State != keyring.Removed && slices.Contains(keyIDs, rec.KeyID) {
+			left = append(left, rec.KeyID)
+		}
+	}
+	return left
+}
+
+// TestAllKeysRevoked is a leak of the database, in which every key lies.
+func TestAllKeysRevoked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := func(c *innkeeper.Config) { c.Clock = time.Now }
+		i := openInn(t, clock)
+		other := openInnOn(t, i.store, i.clock, withRoots(i.config.RootKeys), clock)
+		i.addUser("ada")
+		old := i.login("ada")
+		leaked := i.threeKeys()
+		running, stop := context.WithCancel(ctx)
+		go i.Run(running)
+		go other.Run(running)
+		synctest.Wait()
+		grant := i.login("ada")
+		if signedBy(t, old) != leaked[2] || signedBy(t, grant) != leaked[0] {
+			t.Fatalf("tokens are signed by %s and %s, and the keys are %v", signedBy(t, old), signedBy(t, grant), leaked)
+		}
+
+		_, err := i.RevokeAllKeys(ctx, innkeeper.ActorOperator)
+		i.must(err)
+		if left, kids := i.left(leaked), i.kids(); len(left) > 0 || kids[keyring.Active] == "" {
+			t.Errorf("%v are left, and the keys are %v", left, kids)
+		}
+		time.Sleep(time.Second)
+		for _, server := range []*inn{i, other} {
+			for _, grant := range []*innkeeper.Grant{old, grant} {
+				_, err = server.Authenticate(ctx, grant.AccessToken)
+				i.want(err, innkeeper.ErrAccessTokenRevoked)
+				_, err = server.Check(ctx, grant.AccessToken)
+				i.want(err, innkeeper.ErrAccessTokenRevoked)
+			}
+			for _, keyID := range leaked {
+				if strings.Contains(string(server.JWKS()), keyID) {
+					t.Errorf("the key %s is published", keyID)
+				}
+			}
+		}
+		renewed := other.refresh(grant, ownKey(grant))
+		if got := signedBy(t, renewed); got != i.kids()[keyring.Active] {
+			t.Errorf("the next token is signed by %s", got)
+		}
+		i.caller(renewed)
+		var named []string
+		for _, entry := range i.feed() {
+			if entry.Kind == innkeeper.RevokedKey {
+				named = append(named, entry.ID)
+			}
+		}
+		if want := []string{leaked[1], leaked[2], leaked[0]}; !slices.Equal(named, want) {
+			t.Errorf("the feed names %v, want %v", named, want)
+		}
+		if got := i.details(innkeeper.EventKeyRevoked); len(got) != 3 {
+			t.Errorf("the log says %v", got)
+		}
+		stop()
+		synctest.Wait()
+	})
+}
+
+// TestHalfRevokedKeys stops the revocation of all keys after each of its writes, while
+// another server follows the feed: no key that has leaked takes over from another, and
+// another try finishes. Once all of them are in the feed, servers do so by themselves.
+func TestHalfRevokedKeys(t *testing.T) {
+	const keys = 3
+	for written := range keys + 1 {
+		synctest.Test(t, func(t *testing.T) {
+			clock := func(c *innkeeper.Config) { c.Clock = time.Now }
+			i := openInn(t, clock)
+			other := openInnOn(t, i.store, i.clock, withRoots(i.config.RootKeys), clock)
+			i.addUser("ada")
+			leaked := i.threeKeys()
+			grant := i.login("ada")
+			running, stop := context.WithCancel(ctx)
+			go other.Run(running)
+			synctest.Wait()
+
+			down, calls := errors.New("connection refused"), 0
+			i.tap.always("Revoke", func() error {
+				calls++
+				time.Sleep(time.Second) // the other server has read what was written before
+				if calls > written {
+					return down
+				}
+				return nil
+			})
+			i.tap.always("MoveSigningKeys", func() error { return down })
+			_, err := i.RevokeAllKeys(ctx, innkeeper.ActorOperator)
+			if written < keys {
+				i.want(err, innkeeper.ErrUnavailable)
+			}
+			time.Sleep(2 * keyring.ReloadInterval)
+			if signs := i.kids()[keyring.Active]; slices.Contains(leaked[1:], signs) {
+				t.Errorf("after %d entries a leaked key has taken over", written)
+			}
+			if left := len(i.left(leaked)); left != keys-written {
+				t.Errorf("after %d entries %d keys are left", written, left)
+			}
+			i.tap.forget()
+			_, err = i.RevokeAllKeys(ctx, innkeeper.ActorOperator)
+			i.must(err)
+			if left := i.left(leaked); len(left) > 0 {
+				t.Errorf("%v are left", left)
+			}
+			time.Sleep(time.Second)
+			if got := signedBy(t, other.refresh(grant, ownKey(grant))); slices.Contains(leaked, got) {
+				t.Errorf("the leaked key %s signs", got)
+			}
+			stop()
+			synctest.Wait()
+		})
+	}
+}
+
 // TestNothingIsConsumedThatCannotBeSigned takes the keys of the store away from a
 // server that does not know any more what they are.
 func TestNothingIsConsumedThatCannotBeSigned(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/keyring"
 )
 
@@ -105,7 +106,7 @@ func (a *API) rotateKeys(ctx context.Context, _ *struct{}) (*keysOutput, error) 
 
 type keyInput struct {
 	KeyID     string `path:"kid" doc:"As in the list of keys"`
-	Emergency bool   `query:"emergency" doc:"The key has been stolen: refuse all that it has signed, from now on"`
+	Emergency bool   `query:"emergency" doc:"The key has been stolen: refuse all that it has signed, from now on. If the database or the memory of a server has leaked, the one that is next was in it too, and would sign now: DELETE /admin/keys?emergency=true"`
 }
 
 func (a *API) retireKey(ctx context.Context, in *keyInput) (*nothing, error) {
@@ -115,6 +116,22 @@ func (a *API) retireKey(ctx context.Context, in *keyInput) (*nothing, error) {
 	}
 	_, err := retire(ctx, in.KeyID, byClerk(ctx))
 	return done(err)
+}
+
+type keysInput struct {
+	Emergency bool `query:"emergency" required:"true" doc:"true, and nothing else: whoever leaves it out has not meant this"`
+}
+
+// revokeKeys answers with the keys that there are now: the token of whoever asks is
+// refused from here on, so that they could not list them before they have refreshed.
+func (a *API) revokeKeys(ctx context.Context, in *keysInput) (*keysOutput, error) {
+	if !in.Emergency {
+		return nil, &innkeeper.InputError{Field: "emergency", Detail: "say true to revoke every key"}
+	}
+	if _, err := a.authority.RevokeAllKeys(ctx, byClerk(ctx)); err != nil {
+		return nil, err
+	}
+	return a.listKeys(ctx, nil)
 }
 
 // earlyProblem is a move of keys that would harm somebody. It passes by itself.

@@ -102,7 +102,7 @@ func TestKeys(t *testing.T) {
 	inn.AddUser("ada")
 	plain := inn.SignIn("ada").AccessToken
 	j := newJanitor(t, inn)
-	for _, call := range []string{"GET /admin/keys", "POST /admin/keys/rotate", "DELETE /admin/keys/x", "DELETE /admin/keys/x?emergency=true"} {
+	for _, call := range []string{"GET /admin/keys", "POST /admin/keys/rotate", "DELETE /admin/keys/x", "DELETE /admin/keys/x?emergency=true", "DELETE /admin/keys?emergency=true"} {
 		method, path, _ := strings.Cut(call, " ")
 		request(t, method, inn.URL+path, "").want(t, 401, "access_token_invalid")
 		request(t, method, inn.URL+path, "", "Authorization", bearer(plain)).want(t, 403, "forbidden")
@@ -209,5 +209,46 @@ func TestStolenKey(t *testing.T) {
 	}
 	if named != 1 {
 		t.Errorf("the feed names the key %d times", named)
+	}
+}
+
+// TestLeakedKeys revokes all keys that there are, which takes a word that nobody says by
+// mistake.
+func TestLeakedKeys(t *testing.T) {
+	inn := innkeepertest.New(t, nil)
+	j := newJanitor(t, inn)
+	active, next := j.kid("active"), j.kid("published")
+	for _, query := range []string{"", "?emergency=false", "?emergency=maybe"} {
+		j.call("DELETE", "/admin/keys"+query).want(t, 400, "invalid_request")
+	}
+	if j.kid("active") != active || j.kid("published") != next {
+		t.Fatalf("the keys are %v", j.keys())
+	}
+	token := j.session.AccessToken
+	revoked := j.call("DELETE", "/admin/keys?emergency=true")
+	revoked.want(t, 200, "")
+	states := make(map[string]string)
+	for _, key := range revoked.body["keys"].([]any) {
+		key := key.(map[string]any)
+		states[key["kid"].(string)] = key["state"].(string)
+	}
+	if states[active] != "removed" || states[next] != "removed" {
+		t.Errorf("the keys are %v", states)
+	}
+	j.call("GET", "/admin/keys").want(t, 401, "access_token_revoked")
+	request(t, "GET", inn.URL+"/auth/check", "", "Authorization", bearer(token)).want(t, 401, "access_token_revoked")
+	// Nobody is signed out: a refresh gives a token of the new key.
+	j.session = inn.Refresh(j.session)
+	keys := published(t, inn)
+	if err := verifyWith(inn, keys, j.session.AccessToken); err != nil {
+		t.Error(err)
+	}
+	for _, kid := range []string{active, next} {
+		if _, ok := keys[kid]; ok {
+			t.Errorf("the leaked key %s is published", kid)
+		}
+	}
+	if kid := j.kid("active"); states[kid] == "removed" {
+		t.Errorf("the leaked key %s signs", kid)
 	}
 }

@@ -99,6 +99,7 @@ func (a *API) adminRoutes() {
 
 	operation(a, op("GET /admin/keys", "listKeys", "Signing keys and how far they have come", 200, 401, 403, 503).behind(admin), a.listKeys)
 	operation(a, op("POST /admin/keys/rotate", "rotateKeys", "Let the next signing key sign now; signs nobody out", 200, 401, 403, 409, 503).behind(admin), a.rotateKeys)
+	operation(a, op("DELETE /admin/keys", "revokeKeys", "Revoke every signing key after a leak of the database or of a server's memory, and sign with a new one; signs nobody out", 200, 400, 401, 403, 503).behind(admin), a.revokeKeys)
 	operation(a, op("DELETE /admin/keys/{kid}", "retireKey", "Retire a signing key by the rules, or revoke a stolen one", 204, 400, 401, 403, 404, 409, 503).behind(admin), a.retireKey)
 }
 

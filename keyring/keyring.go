@@ -21,7 +21,9 @@
 // moves is decided by one pure function, written as one conditional write, and
 // therefore done once, however many servers try. [Ring.Rotate] and [Ring.Retire] are
 // for people; they refuse with a [*TooEarlyError] what verifiers would suffer from.
-// [Ring.Revoke] is for a key that somebody has stolen, and refuses nothing.
+// [Ring.Revoke] is for a key that somebody has stolen, and refuses nothing;
+// [Ring.RevokeAll], for a leak of the store or of a server's memory, where the key in
+// reserve lies beside the one that signs.
 //
 // A ring that has not read its store for [SnapshotAge] reads it before it signs, and
 // signs nothing if it cannot: so no server goes on with a key long after another has

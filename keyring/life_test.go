@@ -109,6 +109,11 @@ func TestLife(t *testing.T) {
 		{"a:active+1h", wish{kind: revoke, keys: []string{"a"}}, "a>removed +active:ES256 +published:ES256"},
 		{"a:active+1h p:published+9h", wish{kind: revoke, keys: []string{"a", "p"}}, "a>removed p>removed +active:ES256 +published:ES256"},
 		{"a:active+1h closed:published+9h", wish{kind: revoke, keys: []string{"a"}}, "a>removed +active:ES256"},
+		{"a:active+1h p:published+9h r:retiring+1m s:retiring+1h x:removed+9h", wish{kind: revoke, keys: []string{"p", "r", "s", "a"}},
+			"a>removed p>removed r>removed s>removed +active:ES256 +published:ES256"},
+		// Another server has exchanged the reserve meanwhile: the one that is there now is new.
+		{"a:active+1h p:removed+0s q:published+0s r:retiring+1m", wish{kind: revoke, keys: []string{"p", "r", "a"}},
+			"a>removed r>removed q>active +published:ES256"},
 	} {
 		t.Run(fmt.Sprintf("%s %v %v", tt.keys, tt.wish.kind, tt.wish.keys), func(t *testing.T) {
 			records := keys(t, tt.keys)
@@ -152,6 +157,7 @@ func TestLifeWithVisitors(t *testing.T) {
 		{"a:active+800h p:published+9h", wish{kind: retire, keys: []string{"p"}}, "p>removed"},
 		{"a:active+800h p:published+9h", wish{kind: revoke, keys: []string{"a"}}, "a>removed p>active"},
 		{"a:active+800h", wish{kind: revoke, keys: []string{"a"}}, "a>removed +active:RS256"},
+		{"a:active+800h p:published+9h r:retiring+1h", wish{kind: revoke, keys: []string{"p", "r", "a"}}, "a>removed p>removed r>removed +active:RS256"},
 	} {
 		p, err := next(keys(t, tt.keys), tt.wish, circumstances{now: noon, opens: isOpen})
 		if got := outcome(p, err); got != tt.want {

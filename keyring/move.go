@@ -72,8 +72,17 @@ func (r *Ring) Retire(ctx context.Context, keyID string, now time.Time) (Change,
 // however young; if there is none, a new one does. An error leaves the key
 // distrusted, see [Ring.Distrust], and its removal to the next reading.
 func (r *Ring) Revoke(ctx context.Context, keyID string, now time.Time) (Change, error) {
-	r.Distrust(keyID)
-	return r.moved(ctx, wish{kind: revoke, keys: []string{keyID}}, now)
+	return r.RevokeAll(ctx, []string{keyID}, now)
+}
+
+// RevokeAll is [Ring.Revoke] for several keys, in one move: none of them takes over
+// from another. If both the active and the published one are among them, a new key
+// signs.
+func (r *Ring) RevokeAll(ctx context.Context, keyIDs []string, now time.Time) (Change, error) {
+	for _, keyID := range keyIDs {
+		r.Distrust(keyID)
+	}
+	return r.moved(ctx, wish{kind: revoke, keys: keyIDs}, now)
 }
 
 func (r *Ring) moved(ctx context.Context, w wish, now time.Time) (Change, error) {

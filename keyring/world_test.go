@@ -33,7 +33,7 @@ func TestKeysAgainstVerifiers(t *testing.T) {
 		rapid.Check(t, func(t *rapid.T) { newWorld(t).live(t, []string{"rotate", "retire"}) })
 	})
 	t.Run("in emergencies", func(t *testing.T) {
-		rapid.Check(t, func(t *rapid.T) { newWorld(t).live(t, []string{"rotate", "retire", "revoke", "learn"}) })
+		rapid.Check(t, func(t *rapid.T) { newWorld(t).live(t, []string{"rotate", "retire", "revoke", "revoke all", "learn"}) })
 	})
 }
 
@@ -189,8 +189,9 @@ func (w *world) live(t *rapid.T, deeds []string) {
 			_, err := n.ring.Retire(w.t.Context(), w.key(), w.clock(n))
 			w.allow(err)
 		},
-		"revoke": func(*rapid.T) { w.revoke() },
-		"learn":  func(*rapid.T) { w.learn(w.node()) },
+		"revoke":     func(*rapid.T) { w.revoke(w.key()) },
+		"revoke all": func(*rapid.T) { w.revoke(w.living()...) },
+		"learn":      func(*rapid.T) { w.learn(w.node()) },
 	}
 	for _, deed := range deeds {
 		do[deed] = all[deed]
@@ -212,12 +213,28 @@ func (w *world) allow(err error) {
 
 // key is any key that there ever was.
 func (w *world) key() string {
+	records := w.keys()
+	return records[rapid.IntRange(0, len(records)-1).Draw(w.t, "key")].KeyID
+}
+
+// living are the keys that are not gone.
+func (w *world) living() []string {
+	var living []string
+	for _, rec := range w.keys() {
+		if rec.State != keyring.Removed {
+			living = append(living, rec.KeyID)
+		}
+	}
+	return living
+}
+
+func (w *world) keys() []keyring.Record {
 	records, err := w.store.Store.SigningKeys(w.t.Context())
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	slices.SortFunc(records, func(a, b keyring.Record) int { return a.PublishedAt.Compare(b.PublishedAt) })
-	return records[rapid.IntRange(0, len(records)-1).Draw(w.t, "key")].KeyID
+	return records
 }
 
 // work is a while of ordinary life, of so many events.
@@ -304,25 +321,34 @@ func (w *world) excused(v *verifier, keyID string) bool {
 }
 
 // revoke is an emergency: the feed first, then the keys.
-func (w *world) revoke() {
-	keyID, n := w.key(), w.node()
-	w.revoked[keyID], n.learned[keyID] = true, true
+func (w *world) revoke(keyIDs ...string) {
+	n := w.node()
+	for _, keyID := range keyIDs {
+		w.revoked[keyID], n.learned[keyID] = true, true
+	}
 	w.store.writes = rapid.SampledFrom([]failure{none, none, before, after}).Draw(w.t, "writes fail")
-	_, err := n.ring.Revoke(w.t.Context(), keyID, w.clock(n))
+	_, err := n.ring.RevokeAll(w.t.Context(), keyIDs, w.clock(n))
 	w.store.writes = none
 	w.allow(err)
 	w.checkLearned(n)
 	w.look()
+	for _, keyID := range keyIDs {
+		if err == nil && w.known[keyID].State != keyring.Removed {
+			w.t.Fatalf("the key %s was revoked, and is %s", keyID, w.known[keyID].State)
+		}
+	}
 }
 
 // learn lets a server read the feed.
 func (w *world) learn(n *node) {
+	unfinished := false
 	for keyID := range w.revoked {
 		n.learned[keyID] = true
-		if n.ring.Distrust(keyID) {
-			_, err := n.ring.Upkeep(w.t.Context(), w.clock(n))
-			w.allow(err)
-		}
+		unfinished = n.ring.Distrust(keyID) || unfinished
+	}
+	if unfinished {
+		_, err := n.ring.Upkeep(w.t.Context(), w.clock(n))
+		w.allow(err)
 	}
 	w.checkLearned(n)
 	w.look()

@@ -17,7 +17,7 @@ type keyCommand struct {
 
 	List   keyListCommand   `cmd:"" help:"list the signing keys and how far they have come"`
 	Rotate keyRotateCommand `cmd:"" help:"let the next key sign now, and sign nobody out"`
-	Retire keyRetireCommand `cmd:"" help:"take one key out of use, by the rules or in an emergency"`
+	Retire keyRetireCommand `cmd:"" help:"take one key out of use, by the rules or in an emergency, or all of them"`
 }
 
 // openKeys opens the database of servers together with their signing keys.
@@ -62,7 +62,7 @@ type keyRotateCommand struct{}
 
 // Help is shown above the flags.
 func (*keyRotateCommand) Help() string {
-	return `Servers rotate by themselves, see --key-rotation-period of "innkeeper serve". By hand the next key has to have been published for 15 minutes, since others may keep the list of keys for 10. For a key that somebody has stolen use "innkeeper key retire KID --emergency".`
+	return `Servers rotate by themselves, see --key-rotation-period of "innkeeper serve". By hand the next key has to have been published for 15 minutes, since others may keep the list of keys for 10. For a key that somebody has stolen use "innkeeper key retire KID --emergency", and if the database or the memory of a server has leaked, "innkeeper key retire --emergency --all".`
 }
 
 // Run rotates.
@@ -84,8 +84,9 @@ func (*keyRotateCommand) Run(ctx context.Context, std *stdio, parent *keyCommand
 }
 
 type keyRetireCommand struct {
-	KeyID     string `arg:"" name:"kid" help:"id of the key, see innkeeper key list"`
+	KeyID     string `arg:"" optional:"" name:"kid" help:"id of the key, see innkeeper key list"`
 	Emergency bool   `env:"-" help:"somebody has stolen it: refuse every token that it has signed, at once and for good"`
+	All       bool   `env:"-" help:"with --emergency: every key, and sign with a new one"`
 }
 
 // Help is shown above the flags.
@@ -94,7 +95,20 @@ func (*keyRetireCommand) Help() string {
 
 With --emergency nothing is waited for. Servers, and APIs that follow the feed of revocations, refuse its tokens within a second; other APIs do so when they fetch the list of keys again, within 10 minutes if they keep to what it says. Nobody is signed out: apps refresh. If the next key has been published for less than 15 minutes, APIs may refuse its tokens until they fetch the list again.
 
+The next key lies in the database beside the one that signs, and servers hold both in memory. So if the database leaked together with the root key, or the memory of a server, use --emergency --all: every key goes, and a new one signs, whose tokens APIs may refuse until they fetch the list again. It can be repeated; should it fail, repeat it.
+
 An id that begins with a hyphen is written after two hyphens: innkeeper key retire -- -abc.`
+}
+
+// Validate implements kong's check.
+func (c *keyRetireCommand) Validate() error {
+	switch {
+	case c.All && !c.Emergency:
+		return usage(errors.New("--all is for emergencies"), "say --emergency --all if every key may have leaked; innkeeper key rotate changes keys without harm")
+	case c.All == (c.KeyID != ""):
+		return usage(errors.New("say which key to retire"), "give the id of one, see innkeeper key list; or --emergency --all")
+	}
+	return nil
 }
 
 // Run retires a key.
@@ -104,11 +118,7 @@ func (c *keyRetireCommand) Run(ctx context.Context, std *stdio, parent *keyComma
 		return err
 	}
 	defer func() { err = errors.Join(err, o.close()) }()
-	retire := o.RetireKey
-	if c.Emergency {
-		retire = o.RevokeKey
-	}
-	change, err := retire(ctx, c.KeyID, innkeeper.ActorOperator)
+	change, err := c.retire(ctx, o)
 	if err != nil {
 		return keyError(err, c.KeyID)
 	}
@@ -118,11 +128,39 @@ func (c *keyRetireCommand) Run(ctx context.Context, std *stdio, parent *keyComma
 	}
 	return parent.Admin.Output.print(std.out, keys, func(w io.Writer) {
 		if c.Emergency {
-			fmt.Fprintf(w, "revoked %s: servers refuse every token that it has signed, and apps refresh\n", c.KeyID)
-			fmt.Fprint(w, "APIs that do not follow the feed of revocations do so when they fetch the list of keys again\n")
+			c.writeRevoked(w, keys)
 		}
 		writeRotated(w, change, keys)
 	})
+}
+
+func (c *keyRetireCommand) retire(ctx context.Context, o *office) (keyring.Change, error) {
+	switch {
+	case c.All:
+		return o.RevokeAllKeys(ctx, innkeeper.ActorOperator)
+	case c.Emergency:
+		return o.RevokeKey(ctx, c.KeyID, innkeeper.ActorOperator)
+	}
+	return o.RetireKey(ctx, c.KeyID, innkeeper.ActorOperator)
+}
+
+// writeRevoked says what an emergency has come to. A server that has read the feed may
+// have moved the keys before us, so the key that signs is that of the list.
+func (c *keyRetireCommand) writeRevoked(w io.Writer, keys []keyObject) {
+	if c.All {
+		fmt.Fprint(w, "revoked every key: servers refuse every token of before, and apps refresh\n")
+	} else {
+		fmt.Fprintf(w, "revoked %s: servers refuse every token that it has signed, and apps refresh\n", c.KeyID)
+	}
+	fmt.Fprint(w, "APIs that do not follow the feed of revocations do so when they fetch the list of keys again\n")
+	if c.All {
+		return
+	}
+	for _, key := range keys {
+		if key.State == string(keyring.Active) {
+			fmt.Fprintf(w, "%s signs now; if the database or the memory of a server has leaked, it has too: innkeeper key retire --emergency --all\n", key.KeyID)
+		}
+	}
 }
 
 // keyError says what to do instead.

@@ -93,6 +93,7 @@ func Run(t *testing.T, open func(t *testing.T) innkeeper.Stores, traits ...Trait
 		{"Contention/OneMoveWins", testOneMoveWins},
 		{"Contention/KeysRotateOnce", testKeysRotateOnce},
 		{"Contention/KeysUnderFire", testKeysUnderFire},
+		{"Contention/AllKeysUnderFire", testAllKeysUnderFire},
 	}, logTests()...)
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
