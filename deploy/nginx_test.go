@@ -14,11 +14,13 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/innkeeper-auth/innkeeper/accesstoken"
 	"github.com/innkeeper-auth/innkeeper/internal/testengine"
 )
 
@@ -76,6 +78,31 @@ func startNode(t testing.TB, mood string) *node {
 	n.addr = server.Listener.Addr().String()
 	t.Cleanup(server.Close)
 	return n
+}
+
+// TestLargeHeads sends the largest access token, and gets the permissions in it back.
+func TestLargeHeads(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Auth-Permissions", strings.Repeat("x", 12<<10))
+		w.Header().Set("X-Length", strconv.Itoa(len(r.Header.Get("Authorization"))))
+	}))
+	t.Cleanup(server.Close)
+	node := server.Listener.Addr().String()
+	nginx := startNginx(t, nginxConf(t, node, node))
+	req, err := http.NewRequest("GET", "http://"+nginx.Addr()+"/auth/check", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := "Bearer " + strings.Repeat("x", accesstoken.MaxSize)
+	req.Header.Set("Authorization", token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("X-Length") != strconv.Itoa(len(token)) || len(resp.Header.Get("X-Auth-Permissions")) != 12<<10 {
+		t.Errorf("got %s, and the node %s of %d bytes", resp.Status, resp.Header.Get("X-Length"), len(token))
+	}
 }
 
 // TestWhatIsRepeated asks nginx, in front of a node that fails and one that does

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/examples/internal/trial"
 	"github.com/innkeeper-auth/innkeeper/innkeepertest"
 	"github.com/innkeeper-auth/innkeeper/internal/testengine"
@@ -202,6 +203,40 @@ func TestAllowed(t *testing.T) {
 		t.Errorf("Innkeeper was sent %s", strange)
 	}
 	trial.Call(t, "GET", g.url+"/admin/users", g.inn.SignIn("eve").AccessToken).Want(t, http.StatusOK, "")
+}
+
+// TestLargestUser lets those through who hold as much as one role can give, and who have
+// as many roles as a token can carry.
+func TestLargestUser(t *testing.T) {
+	g := start(t)
+	for _, roles := range []int{1, 2} {
+		user := innkeeper.NewUser{Username: fmt.Sprintf("largest-%d", roles), Password: innkeepertest.Password}
+		var permissions []string
+		for n := range roles {
+			role := innkeeper.Role{Name: fmt.Sprintf("%s-%d", user.Username, n)}
+			for k := range 64 {
+				role.Permissions = append(role.Permissions, fmt.Sprintf("%d:%02d:%s", n, k, strings.Repeat("x", 59)))
+			}
+			if err := g.inn.Authority.SetRole(t.Context(), role, innkeeper.ActorOperator); err != nil {
+				t.Fatal(err)
+			}
+			user.Roles = append(user.Roles, role.Name)
+			permissions = append(permissions, role.Permissions...)
+		}
+		if _, err := g.inn.Authority.CreateUser(t.Context(), user, innkeeper.ActorOperator); err != nil {
+			t.Fatal(err)
+		}
+		token := g.inn.SignIn(user.Username).AccessToken
+		a := trial.Call(t, "GET", g.url+"/mail", token)
+		if a.Status != http.StatusOK {
+			t.Errorf("%d permissions, a token of %d bytes: got %d %.200s", len(permissions), len(token), a.Status, a.Body)
+			continue
+		}
+		if got := parse(t, a).Header.Get("X-Auth-Permissions"); got != strings.Join(permissions, " ") {
+			t.Errorf("the API was told %q", got)
+		}
+		t.Logf("%d permissions, a token of %d bytes", len(permissions), len(token))
+	}
 }
 
 func TestRefused(t *testing.T) {
