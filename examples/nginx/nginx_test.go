@@ -4,6 +4,7 @@ package nginx_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,15 +14,20 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/examples/internal/trial"
+	"github.com/innkeeper-auth/innkeeper/httpapi"
 	"github.com/innkeeper-auth/innkeeper/innkeepertest"
 	"github.com/innkeeper-auth/innkeeper/internal/testengine"
+	"github.com/innkeeper-auth/innkeeper/rootkey"
+	"github.com/innkeeper-auth/innkeeper/store/memory"
 )
 
 // gateway is nginx, what stands behind it and what lies between.
@@ -37,9 +43,15 @@ type gateway struct {
 // start starts them all. What change returns of nginx.conf is what nginx gets.
 func start(t testing.TB, change ...func(conf string) string) *gateway {
 	t.Helper()
+	return startWith(t, innkeepertest.Options{}, change...)
+}
+
+func startWith(t testing.TB, options innkeepertest.Options, change ...func(conf string) string) *gateway {
+	t.Helper()
 	g := &gateway{}
 	g.strange.Store("")
-	g.inn = innkeepertest.New(t, &innkeepertest.Options{Wrap: g.count})
+	options.Wrap = g.count
+	g.inn = innkeepertest.New(t, &options)
 	line, err := testengine.NewProxy(strings.TrimPrefix(g.inn.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
@@ -342,6 +354,57 @@ func TestRevoked(t *testing.T) {
 		t.Errorf("challenge %q", refused.Header.Get("WWW-Authenticate"))
 	}
 	trial.Call(t, "GET", g.url+"/mail", other.AccessToken).Want(t, http.StatusOK, "")
+}
+
+// TestRevokedElsewhere logs out at a server that nginx never asks, and takes the time from
+// its answer to the first refusal. Polling the store that both share is all by which one
+// learns of the other: the slowest way that there is. A machine may stall for a while,
+// but not every other time.
+func TestRevokedElsewhere(t *testing.T) {
+	const logouts, promised = 20, time.Second
+	stores := memory.New().Stores()
+	roots, err := rootkey.NewRing(rootkey.Generate())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := startWith(t, innkeepertest.Options{Stores: &stores, RootKeys: roots})
+	elsewhere := secondServer(t, g.inn, innkeeper.Config{Stores: stores, RootKeys: roots})
+	var took []time.Duration
+	for range logouts {
+		session := g.inn.SignIn("ada")
+		mail := func() trial.Answer { return trial.Call(t, "GET", g.url+"/mail", session.AccessToken) }
+		mail().Want(t, http.StatusOK, "")
+		trial.Call(t, "POST", elsewhere+"/auth/logout", session.AccessToken).Want(t, http.StatusNoContent, "")
+		began := time.Now()
+		trial.Await(t, http.StatusUnauthorized, mail)
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	t.Logf("from the answer to a logout at another server to the refusal by nginx, of %d: p50 %v, max %v", logouts, took[logouts/2], took[logouts-1])
+	if took[logouts/2] > promised {
+		t.Errorf("half of them took longer than %v, want %v at most", took[logouts/2], promised)
+	}
+}
+
+// secondServer starts another server of the same installation, and returns its URL.
+func secondServer(t *testing.T, first *innkeepertest.Inn, config innkeeper.Config) string {
+	t.Helper()
+	config.Issuer, config.Clock = first.URL, first.Clock.Now
+	authority, err := innkeeper.Open(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	api, err := httpapi.New(httpapi.Config{Authority: authority})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(api)
+	t.Cleanup(server.Close)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	var over sync.WaitGroup
+	over.Go(func() { authority.Run(ctx) })
+	t.Cleanup(func() { cancel(); over.Wait() })
+	return server.URL
 }
 
 // TestCached tries the cache that the document advises against.
