@@ -116,12 +116,14 @@ scale: test-deps ## the same with 10 million sessions in PostgreSQL, 2 million i
 	go run ./internal/bench scale
 
 .PHONY: soak
-soak: test-deps ## clients behind a bad network for 30 minutes; 3 servers under faults: 200 histories on PostgreSQL, 200 on Redis
+soak: test-deps ## clients behind a bad network for 30 minutes; 3 servers under faults: 200 histories on PostgreSQL, 200 on Redis; revocations: timed, and 100 histories under faults
 	go run ./internal/soak clients --duration 30m
 	go run ./internal/soak linearizability --store postgres --histories 200
 	go run ./internal/soak linearizability --store redis --histories 200
 	go run ./internal/soak rolling --store postgres
 	go run ./internal/soak rolling --store redis
+	go run ./internal/soak revocation --store postgres
+	go run ./internal/soak revocation --store postgres --faults 3 --histories 100
 
 .PHONY: siege
 siege: ## attack sign-ins: by time, by a storm, with stolen passwords
