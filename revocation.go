@@ -22,6 +22,11 @@ const (
 // possible life of an access token, and five minutes for clocks that disagree.
 const RevocationRetention = maxAccessTTL + 5*time.Minute
 
+// RevocationRenewal is how old an entry may be when what it names is revoked again. A
+// store replaces one that is older: it would be gone before the last of the tokens that
+// were made until now. It is taken from the five minutes for clocks.
+const RevocationRenewal = time.Minute
+
 // Revocation is an entry of the feed by which verifiers learn, within a second,
 // what no longer opens doors. It is written in the transaction that revokes.
 type Revocation struct {

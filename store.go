@@ -174,8 +174,10 @@ type RevocationStore interface {
 	// one appear that is not greater.
 	LastRevocation(ctx context.Context) (int64, error)
 	// Revoke appends an entry that belongs to no write of another role, and the event
-	// with it. If the feed holds an entry of that kind and ID already, it writes
-	// nothing, which is fine: whoever was told once need not be told again.
+	// with it. If the feed holds an entry of that kind and ID already, it writes no
+	// event, which is fine: whoever was told once need not be told again. A session or
+	// user entry that is older than the new one by more than [RevocationRenewal] then
+	// gives way to it, with a Seq of its own; any other stays as it is.
 	Revoke(ctx context.Context, entry Revocation, event Event) error
 	// SweepRevocations deletes at most limit session and user entries that were
 	// written before the given time, and returns how many it deleted.

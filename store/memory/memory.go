@@ -100,11 +100,17 @@ func (s *Store) Revoke(ctx context.Context, entry innkeeper.Revocation, event in
 		return err
 	}
 	defer s.mu.Unlock()
-	known := func(old innkeeper.Revocation) bool { return old.Kind == entry.Kind && old.ID == entry.ID }
-	if slices.ContainsFunc(s.revocations, known) {
+	known := slices.IndexFunc(s.revocations, func(old innkeeper.Revocation) bool {
+		return old.Kind == entry.Kind && old.ID == entry.ID
+	})
+	switch {
+	case known < 0:
+		s.log(event)
+	case entry.Kind == innkeeper.RevokedKey, entry.At.Sub(s.revocations[known].At) <= innkeeper.RevocationRenewal:
 		return nil
+	default:
+		s.revocations = slices.Delete(s.revocations, known, known+1)
 	}
-	s.log(event)
 	s.revoke(entry)
 	return nil
 }

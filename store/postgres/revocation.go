@@ -15,8 +15,9 @@ import (
 // The entry's number is taken by updating the one row of the counter, whose lock is
 // held until the statement has committed: whoever gets the next number does so
 // after this one can be seen, and so whoever has seen an entry has seen all the
-// smaller ones. A statement takes no lock after that of the counter, and there is
-// no round trip between it and the commit.
+// smaller ones. A statement takes no lock after that of the counter, but for that of an
+// old entry which it replaces, see [Store.Revoke]; and there is no round trip between it
+// and the commit.
 const (
 	countRevocation = `
     insert into revocation_counter as c (one, last)
@@ -60,15 +61,28 @@ func (r *row) revocation() innkeeper.Revocation {
 }
 
 var revoke = `
-with revoked as (
-    select 1 where not exists (select from revocation where kind = @revocation_kind::text and id = @revocation_id::text)
-), ` + feedRevocation + logEvent("event", "told")
+with known as (
+    select kind, at from revocation where kind = @revocation_kind::text and id = @revocation_id::text
+), revoked as (
+    select 1 where not exists (select from known where kind = 'key' or at >= @revocation_old::timestamptz)
+), counted as (` + countRevocation + `), told as (
+    insert into revocation as r (seq, at, kind, id)
+    select last, @revocation_at::timestamptz, @revocation_kind::text, @revocation_id::text from counted
+    on conflict (kind, id) do update set seq = excluded.seq, at = excluded.at
+    where r.kind <> 'key' and r.at < @revocation_old::timestamptz
+    returning seq
+), news as (
+    select from told where not exists (select from known)
+)` + logEvent("event", "news")
 
 // Revoke implements [innkeeper.RevocationStore]. Of two calls at the same moment
 // both may find nothing and take a number, but only one can insert, and only that
-// one logs the event.
+// one logs the event. The same holds where both find an entry that is too old.
+//
+// An entry that is replaced is locked after the counter. That is safe: nobody who holds
+// an entry waits for the counter.
 func (s *Store) Revoke(ctx context.Context, entry innkeeper.Revocation, event innkeeper.Event) error {
-	args := pgx.NamedArgs{}
+	args := pgx.NamedArgs{"revocation_old": entry.At.Add(-innkeeper.RevocationRenewal)}
 	addRevocation(args, entry)
 	err := addEvent(args, "event", event)
 	if err == nil {

@@ -50,10 +50,20 @@ func (r *row) revocation() innkeeper.Revocation {
 func (s *Store) Revoke(ctx context.Context, entry innkeeper.Revocation, event innkeeper.Event) error {
 	err := s.writer.write(ctx, func(c *conn) error {
 		known, err := c.one(`select 1 from revocation where kind = ? and id = ?`, string(entry.Kind), entry.ID)
-		if err != nil || known != nil {
+		if err != nil {
 			return err
 		}
-		if err := logEvent(c, event); err != nil {
+		if known == nil {
+			err = logEvent(c, event)
+		} else {
+			var gone int64
+			gone, err = c.exec(`delete from revocation where kind = ? and id = ? and kind <> 'key' and at < ?`,
+				string(entry.Kind), entry.ID, entry.At.Add(-innkeeper.RevocationRenewal))
+			if gone == 0 {
+				return err // it is young enough
+			}
+		}
+		if err != nil {
 			return err
 		}
 		return revoke(c, entry)

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/rootkey"
@@ -259,6 +260,16 @@ func testRevokeOnce(t *testing.T, s *suite) {
 		})
 		if feed, events := s.feed(), s.events(); len(feed) != i+1 || len(events) != i+1 {
 			t.Fatalf("after 16 that race to revoke a %s there are %d entries and %d events, want %d each", kind, len(feed), len(events), i+1)
+		}
+		// Nor does it become two when it is revoked again.
+		entry.At = Start.Add(time.Hour)
+		Race(16, func(int) {
+			if err := s.Stores.Revocations.Revoke(s.ctx(), entry, event(innkeeper.EventTokenReused, innkeeper.UserID{})); err != nil {
+				t.Error(err)
+			}
+		})
+		if feed, events := s.feed(), s.events(); len(feed) != i+1 || len(events) != i+1 {
+			t.Fatalf("after 16 that race to revoke a %s again there are %d entries and %d events, want %d each", kind, len(feed), len(events), i+1)
 		}
 	}
 }

@@ -135,6 +135,55 @@ func testRevoke(t *testing.T, s *suite) {
 	}
 }
 
+// testRevokeAgain holds the other half of that promise: whoever is told so late that the
+// entry would be gone before the tokens are told anew, without a second event.
+func testRevokeAgain(t *testing.T, s *suite) {
+	revoke := func(kind innkeeper.RevocationKind, id string, at time.Duration) {
+		t.Helper()
+		entry := innkeeper.Revocation{At: Start.Add(at), Kind: kind, ID: id}
+		s.must(s.Stores.Revocations.Revoke(s.ctx(), entry, event(innkeeper.EventSessionEnded, innkeeper.UserID{})))
+	}
+	kinds := []innkeeper.RevocationKind{innkeeper.RevokedSession, innkeeper.RevokedUser, innkeeper.RevokedKey}
+	for _, kind := range kinds {
+		revoke(kind, "again", 0)
+		revoke(kind, "other", 0)
+	}
+	feed, events := s.feed(), s.events()
+	for _, kind := range kinds {
+		revoke(kind, "again", innkeeper.RevocationRenewal) // and not a microsecond more
+		revoke(kind, "again", -time.Hour)
+	}
+	same(t, s.feed(), feed)
+
+	const late = innkeeper.RevocationRenewal + time.Microsecond
+	for _, kind := range kinds {
+		revoke(kind, "again", late)
+	}
+	same(t, s.events(), events)
+	again := s.feed()
+	if len(again) != len(feed) {
+		t.Fatalf("the feed is %+v, want one entry for each that was revoked", again)
+	}
+	// What needs no news stands where it stood; what does comes after all that was read.
+	same(t, again[:4], []innkeeper.Revocation{feed[1], feed[3], feed[4], feed[5]})
+	for i, renewed := range again[4:] {
+		if renewed.Seq <= feed[5].Seq || renewed.Kind != kinds[i] || renewed.ID != "again" || !renewed.At.Equal(Start.Add(late)) {
+			t.Fatalf("renewed is %+v, want the %s", renewed, kinds[i])
+		}
+	}
+	last, err := s.Revocations.LastRevocation(s.ctx())
+	s.must(err)
+	if last != again[5].Seq {
+		t.Fatalf("the last revocation is %d, want %d", last, again[5].Seq)
+	}
+
+	// It lives as long as any that was written then.
+	if _, err := s.Revocations.SweepRevocations(s.ctx(), Start.Add(late), 10); err != nil {
+		t.Fatal(err)
+	}
+	same(t, s.feed(), append(slices.Clone(again[2:4]), again[4:]...))
+}
+
 // testHintRevocations listens for hints, if a store gives any: for each write that
 // appends to the feed there must come one, sooner or later, once that entry can be
 // read.

@@ -71,6 +71,7 @@ func Run(t *testing.T, open func(t *testing.T) innkeeper.Stores, traits ...Trait
 		{"Names/WithSpaces", testNamesWithSpaces},
 		{"Revocations", testRevocations},
 		{"Revoke", testRevoke},
+		{"RevokeAgain", testRevokeAgain},
 		{"HintRevocations", testHintRevocations},
 		{"RootKeyChecks", testRootKeyChecks},
 		{"Issuer", testIssuer},
