@@ -174,7 +174,11 @@ func (s *Store) page(ctx context.Context, query innkeeper.SessionQuery, epoch in
 			return p, err
 		}
 		for i, member := range entries {
-			if err := p.add(member, found[i], query, epoch); err != nil {
+			rec, err := s.judged(ctx, member, found[i])
+			if err == nil {
+				err = p.add(member, rec, query, epoch)
+			}
+			if err != nil {
 				return p, err
 			}
 			if len(p.live) == query.Limit {
@@ -215,25 +219,32 @@ func (s *Store) hashes(ctx context.Context, entries []string) ([]map[string]stri
 	return s.conn.hashes(ctx, names)
 }
 
+// judged reads the session of an index entry, nil if there is none.
+func (s *Store) judged(ctx context.Context, member string, fields map[string]string) (*record, error) {
+	id, _, err := parseEntry(member)
+	if err != nil || len(fields) == 0 {
+		return nil, err
+	}
+	rec, err := parseRecord(id, fields)
+	if err == nil {
+		err = s.judge(ctx, &rec)
+	}
+	return &rec, err
+}
+
 // add sorts a session into the page. A young entry is never taken for a dead one:
 // its session may be on its way, see [Store.CreateSession], or its epoch.
-func (p *page) add(member string, fields map[string]string, query innkeeper.SessionQuery, epoch innkeeper.Epoch) error {
-	id, createdAt, err := parseEntry(member)
+func (p *page) add(member string, rec *record, query innkeeper.SessionQuery, epoch innkeeper.Epoch) error {
+	_, createdAt, err := parseEntry(member)
 	if err != nil {
 		return err
 	}
 	young := createdAt.After(query.AliveAt.Add(-margin))
-	if len(fields) == 0 {
+	switch {
+	case rec == nil:
 		if !young {
 			p.gone = append(p.gone, member)
 		}
-		return nil
-	}
-	rec, err := parseRecord(id, fields)
-	if err != nil {
-		return err
-	}
-	switch {
 	case rec.session.Ended():
 		p.gone = append(p.gone, member)
 	case !rec.resolve(epoch):

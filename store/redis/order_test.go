@@ -21,6 +21,7 @@ var errSQL = errors.New("sql: connection lost")
 // stage is a store whose lower half can be made to fail.
 type stage struct {
 	innkeeper.Stores
+	store *redis.Store
 	below innkeeper.Stores
 	// faults are called in the place of the write below, by its name, with what does it.
 	faults map[string]func(write func() error) error
@@ -29,17 +30,24 @@ type stage struct {
 // newStage opens a store that waits longer than a busy machine stands still.
 func newStage(t *testing.T, url string) *stage {
 	t.Helper()
-	return newStageOf(t, redis.Config{URL: url, Timeout: 30 * time.Second, DialTimeout: 30 * time.Second})
+	return newStageOn(t, url, "", memory.New().Stores())
 }
 
-func newStageOf(t *testing.T, cfg redis.Config) *stage {
+// newStageOn is one of several servers of the same stores.
+func newStageOn(t *testing.T, url, prefix string, below innkeeper.Stores) *stage {
 	t.Helper()
-	s := &stage{below: memory.New().Stores(), faults: make(map[string]func(func() error) error)}
+	return newStageOf(t, redis.Config{URL: url, KeyPrefix: prefix, Timeout: 30 * time.Second, DialTimeout: 30 * time.Second}, below)
+}
+
+func newStageOf(t *testing.T, cfg redis.Config, below innkeeper.Stores) *stage {
+	t.Helper()
+	s := &stage{below: below, faults: make(map[string]func(func() error) error)}
 	base := s.below
 	base.Users = faultyUsers{base.Users, s}
 	base.Events = faultyEvents{base.Events, s}
 	base.Revocations = faultyRevocations{base.Revocations, s}
-	s.Stores = open(t, cfg, base).Stores()
+	s.store = open(t, cfg, base)
+	s.Stores = s.store.Stores()
 	return s
 }
 
@@ -82,6 +90,14 @@ type faultyEvents struct {
 
 func (f faultyEvents) AppendEvent(ctx context.Context, event innkeeper.Event) error {
 	return f.stage.do("AppendEvent", func() error { return f.EventStore.AppendEvent(ctx, event) })
+}
+
+func (f faultyEvents) Events(ctx context.Context, query innkeeper.EventQuery) (events []innkeeper.Event, err error) {
+	err = f.stage.do("Events", func() error {
+		events, err = f.EventStore.Events(ctx, query)
+		return err
+	})
+	return events, err
 }
 
 type faultyRevocations struct {
@@ -278,7 +294,7 @@ func TestEndSessionWithoutRedis(t *testing.T) {
 	delete(s.faults, "Revoke")
 	check(t, proxy.Pass())
 
-	session = s.lives(t, session)
+	s.dead(t, session)
 	check(t, s.Sessions.EndSession(t.Context(), ending(session, innkeeper.ReasonReuse)))
 	s.dead(t, session)
 	wantErr(t, s.Sessions.EndSession(t.Context(), ending(session, innkeeper.ReasonReuse)), innkeeper.ErrNoMatch)

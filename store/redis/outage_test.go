@@ -34,7 +34,7 @@ func startRedis(t *testing.T, cfg testengine.RedisConfig) *testengine.Redis {
 // newImpatientStage opens a store that soon gives up on a server that does not answer.
 func newImpatientStage(t *testing.T, url string) *stage {
 	t.Helper()
-	return newStageOf(t, redis.Config{URL: url, Timeout: time.Second, DialTimeout: time.Second})
+	return newStageOf(t, redis.Config{URL: url, Timeout: time.Second, DialTimeout: time.Second}, memory.New().Stores())
 }
 
 // Whatever happens to Redis, callers are told in time, and need nothing but its
@@ -115,7 +115,7 @@ func TestALostAnswerIsNotTriedAgain(t *testing.T) {
 	server := testengine.SharedRedis(t)
 	proxy := newProxy(t, server)
 	cfg := redis.Config{URL: "redis://" + proxy.Addr(), KeyPrefix: rand.Text() + ":", Timeout: 30 * time.Second}
-	s := newStageOf(t, cfg)
+	s := newStageOf(t, cfg, memory.New().Stores())
 	nearby := &stage{Stores: open(t, configOf(server.URL(), cfg.KeyPrefix), s.below).Stores()}
 	for rounds, losses := 0, 0; losses < 5; rounds++ {
 		if rounds == 100 {

@@ -122,9 +122,33 @@ func appendEnding(b []byte, ending *innkeeper.Ending) []byte {
 	return append(appendTime(b, ending.At), ending.Reason...)
 }
 
+// begun is an ending that was begun, and is done with once the session has ended. The
+// zero value is none.
+type begun struct {
+	field   string    // as it is stored
+	notedAt time.Time // by the clock of the server that noted it
+	at      time.Time
+	reason  innkeeper.Reason
+}
+
+// appendBegun is the field y.
+func appendBegun(b []byte, notedAt time.Time, ending *innkeeper.Ending) []byte {
+	return appendEnding(appendTime(b, notedAt), ending)
+}
+
+func parseBegun(field string) (begun, error) {
+	r := reader{rest: field}
+	noted := begun{field: field, notedAt: r.time(), at: r.time(), reason: innkeeper.Reason(r.rest)}
+	if r.malformed {
+		return begun{}, errMalformed
+	}
+	return noted, nil
+}
+
 // record is a session as it is stored.
 type record struct {
 	birth   birth
+	begun   begun
 	session innkeeper.Session // its epoch is the one it was born or last rotated under
 	carried string            // the epochs that it may live under as well, end to end
 }
@@ -148,6 +172,11 @@ func parseRecord(id innkeeper.SessionID, fields map[string]string) (record, erro
 		s.Reason = innkeeper.Reason(ending.rest)
 	} else {
 		secret.fill(s.SecretHash[:])
+		if noted, ok := fields[fieldBegun]; ok {
+			if rec.begun, err = parseBegun(noted); err != nil {
+				return record{}, err
+			}
+		}
 	}
 	if epoch.malformed || rotation.malformed || secret.malformed || ending.malformed {
 		return record{}, errMalformed

@@ -105,6 +105,7 @@ type Store struct {
 	births *births
 	keys   keys
 	log    *slog.Logger
+	clock  func() time.Time // of this server, and not of the domain: see [Store.judge]
 }
 
 // Open connects to Redis, over base. It returns an error if Redis does not answer:
@@ -129,6 +130,7 @@ func Open(ctx context.Context, cfg Config, base innkeeper.Stores) (*Store, error
 		births: newBirths(maxBirths),
 		keys:   keys{prefix: cfg.KeyPrefix},
 		log:    cfg.Logger,
+		clock:  time.Now,
 	}
 	s.checkEviction(ctx)
 	return s, nil

@@ -13,6 +13,7 @@ const (
 	fieldSecret   = "h" // hash of the current secret; none in an ended session, and nothing equals that
 	fieldRecent   = "k" // when the latest rotation was, and the recent keys
 	fieldRotation = "r" // what else a rotation replaces, see appendRotation
+	fieldBegun    = "y" // an ending of which Redis does not know whether it came to pass, see appendBegun
 	fieldEnding   = "x" // see appendEnding
 )
 
@@ -23,14 +24,17 @@ redis.call('EXPIRE', KEYS[1], ARGV[6])
 return ''`)
 
 // rotate: presented hash, user's epoch, successor's hash, recent (its time and the
-// new key), rotation, lifetime. It returns the recent field as it was.
+// new key), rotation, lifetime, the field of an ending that was begun as the caller has
+// judged it, and whether to forget that. It returns the recent field as it was, and
+// nothing but empty text, having done nothing, if another ending was begun.
 //
 // A session that was carried to the user's epoch is of that epoch from now on. What
 // else was noted is forgotten: those changes rested on an older epoch, and SQL has
 // refused them. One that rests on this epoch would have made it the session's.
 var rotateScript = rueidis.NewLuaScript(`
-local f = redis.call('HMGET', KEYS[1], 'h', 'e', 'k', 'c')
+local f = redis.call('HMGET', KEYS[1], 'h', 'e', 'k', 'c', 'y')
 if f[1] ~= ARGV[1] then return false end
+if (f[5] or '') ~= ARGV[7] then return '' end
 if f[2] ~= ARGV[2] then
   local carried = false
   for i = 1, #(f[4] or ''), 8 do
@@ -42,11 +46,20 @@ if f[2] ~= ARGV[2] then
 end
 redis.call('HSET', KEYS[1], 'h', ARGV[3], 'k', ARGV[4] .. string.sub(f[3], 9, 120), 'r', ARGV[5])
 redis.call('EXPIRE', KEYS[1], ARGV[6])
+if ARGV[8] ~= '' then redis.call('HDEL', KEYS[1], 'y') end
 return f[3]`)
+
+// begin: the note of an ending. The latest of several is kept: it is the last to be
+// made true.
+var beginScript = rueidis.NewLuaScript(`
+if not redis.call('HGET', KEYS[1], 'h') then return false end
+redis.call('HSET', KEYS[1], 'y', ARGV[1])
+return ''`)
 
 // end: ending. A session without a secret has ended.
 var endScript = rueidis.NewLuaScript(`
 if redis.call('HDEL', KEYS[1], 'h') == 0 then return false end
+redis.call('HDEL', KEYS[1], 'y')
 redis.call('HSET', KEYS[1], 'x', ARGV[1])
 return ''`)
 

@@ -134,7 +134,7 @@ func (s *Store) rotate(ctx context.Context, r *innkeeper.Rotation) (session innk
 	session = b.session(r.SessionID)
 	session.Epoch = user.Epoch // the script compares it
 	r.Apply(&session)
-	before, err := s.swap(ctx, r, &session)
+	before, err := s.pass(ctx, r, &session)
 	if err != nil {
 		return session, subject, err
 	}
@@ -152,9 +152,34 @@ func noMatch(err error) error {
 	return err
 }
 
+// pass swaps. If an ending of the session was begun, that has done nothing, and another
+// one follows once the ending is known not to have come to pass.
+func (s *Store) pass(ctx context.Context, r *innkeeper.Rotation, session *innkeeper.Session) (time.Time, error) {
+	var judged begun
+	for range maxLooks {
+		before, err := s.swap(ctx, r, session, &judged)
+		if !errors.Is(err, errBegun) {
+			return before, err
+		}
+		rec, err := s.record(ctx, r.SessionID)
+		if err == nil {
+			err = s.judge(ctx, &rec)
+		}
+		switch {
+		case err != nil:
+			return time.Time{}, noMatch(err)
+		case rec.session.Ended():
+			return time.Time{}, innkeeper.ErrNoMatch
+		}
+		judged = rec.begun
+	}
+	return time.Time{}, errRestless
+}
+
 // swap is the compare-and-swap. It completes the session by the keys of the
-// rotations before, and returns when the latest of them was.
-func (s *Store) swap(ctx context.Context, r *innkeeper.Rotation, session *innkeeper.Session) (time.Time, error) {
+// rotations before, and returns when the latest of them was. It returns errBegun if an
+// ending was begun that is not the one that was judged.
+func (s *Store) swap(ctx context.Context, r *innkeeper.Rotation, session *innkeeper.Session, judged *begun) (time.Time, error) {
 	// One text that is cut into arguments is one allocation.
 	var buf [512]byte
 	packed := append(buf[:0], r.Presented[:]...)
@@ -170,12 +195,15 @@ func (s *Store) swap(ctx context.Context, r *innkeeper.Rotation, session *innkee
 
 	const hash, epoch = len(r.Presented), len(session.Epoch)
 	reply, ok, err := s.conn.run(ctx, rotateScript, s.keys.session(r.SessionID),
-		text[:hash], text[hash:hash+epoch], text[hash+epoch:recent], text[recent:rotation], text[rotation:seconds], text[seconds:])
-	if err != nil {
+		text[:hash], text[hash:hash+epoch], text[hash+epoch:recent], text[recent:rotation], text[rotation:seconds], text[seconds:],
+		judged.field, s.forgets(judged))
+	switch {
+	case err != nil:
 		return time.Time{}, err
-	}
-	if !ok {
+	case !ok:
 		return time.Time{}, innkeeper.ErrNoMatch
+	case reply == "":
+		return time.Time{}, errBegun
 	}
 	before, keys, err := parseRecent(reply)
 	session.RecentKeys = keys.Push(r.Key)
@@ -185,6 +213,9 @@ func (s *Store) swap(ctx context.Context, r *innkeeper.Rotation, session *innkee
 // Session implements [innkeeper.SessionStore].
 func (s *Store) Session(ctx context.Context, id innkeeper.SessionID) (innkeeper.Session, *innkeeper.Subject, error) {
 	rec, user, err := s.settled(ctx, id)
+	if err == nil {
+		err = s.judge(ctx, &rec)
+	}
 	if err != nil {
 		return innkeeper.Session{}, nil, wrap("read session", err)
 	}
@@ -246,47 +277,6 @@ func (s *Store) record(ctx context.Context, id innkeeper.SessionID) (record, err
 		return record{}, innkeeper.ErrNotFound
 	}
 	return parseRecord(id, found[0])
-}
-
-// EndSession implements [innkeeper.SessionStore].
-//
-// The order of its steps, and what is left when it stops after one:
-//
-//  1. Read the session from Redis. Nothing is written.
-//  2. Write event and revocation entry to SQL: verifiers refuse the session's access
-//     tokens, and refreshes go on giving new ones, which are refused as well. Whoever
-//     tries again writes no second alarm, since the feed knows the session.
-//  3. End the session in Redis.
-//
-// Of several that race, the first in step 2 is the one whose event is kept, and the
-// first in step 3 the one that gets no error and whose reason is kept.
-func (s *Store) EndSession(ctx context.Context, ending innkeeper.Ending) error {
-	return wrap("end session", s.end(ctx, &ending))
-}
-
-func (s *Store) end(ctx context.Context, ending *innkeeper.Ending) error {
-	rec, user, err := s.settled(ctx, ending.SessionID)
-	switch {
-	case err != nil:
-		return noMatch(err)
-	case rec.session.Ended(), user == nil, user.Disabled, user.Epoch != rec.session.Epoch:
-		return innkeeper.ErrNoMatch
-	}
-	if err := s.base.Revocations.Revoke(ctx, ending.Revocation, ending.Event); err != nil {
-		return err
-	}
-	_, ended, err := s.conn.run(ctx, endScript, s.keys.session(ending.SessionID), string(appendEnding(nil, ending)))
-	switch {
-	case err != nil:
-		return err
-	case !ended:
-		return innkeeper.ErrNoMatch
-	}
-	// The session is over, whether or not its entry goes at once.
-	if err := s.leave(ctx, rec.birth.userID, entry(ending.SessionID, rec.birth.createdAt)); err != nil {
-		s.log.DebugContext(ctx, "an ended session stays in its user's index until somebody looks", "error", err)
-	}
-	return nil
 }
 
 // SweepSessions implements [innkeeper.SessionStore]. Redis lets go of sessions by
