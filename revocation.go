@@ -81,8 +81,9 @@ type RevocationPage struct {
 // most one minute; the zero value does not wait. It also answers when [Authority.Run]
 // ends, and at once when 20,000 calls wait already.
 //
-// Pages come from memory, which Run keeps like the store. They are shared and cost
-// next to nothing, however many ask. Until the store has been read once, it waits for
+// Pages come from memory, which Run keeps like the store. Their entries are shared: here a
+// page costs next to nothing, however many ask. What it costs to encode one is up to
+// whoever does; package httpapi encodes entries once for all. Until the store has been read once, it waits for
 // that, and then returns an error that matches [ErrUnavailable].
 func (a *Authority) Revocations(ctx context.Context, after int64, wait time.Duration) (RevocationPage, error) {
 	switch {

@@ -65,6 +65,7 @@ type API struct {
 	huma      huma.API
 	handler   http.Handler
 	followers sync.WaitGroup // requests whose connection was taken over
+	pages     pages          // of the feed
 	// unbelieved is done when an address was not believed for the first time.
 	unbelieved sync.Once
 }

@@ -3,9 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"time"
@@ -62,10 +60,10 @@ func (f *follower) run(ctx context.Context, conn net.Conn) {
 	go watch(conn, cancel)
 	page, err := f.api.authority.Revocations(ctx, f.after, f.wait)
 	if err == nil {
-		var body []byte
-		body, err = json.Marshal(pageOf(&page))
+		var parts [][]byte
+		parts, err = f.api.pageText(ctx, &page)
 		if err == nil {
-			err = f.send(conn, body)
+			err = f.send(conn, parts)
 		}
 	}
 	if err != nil {
@@ -83,22 +81,28 @@ func watch(conn net.Conn, gone context.CancelFunc) {
 }
 
 // send writes the answer at once.
-func (f *follower) send(conn net.Conn, body []byte) error {
+func (f *follower) send(conn net.Conn, body net.Buffers) error {
+	size := 0
+	for _, part := range body {
+		size += len(part)
+	}
 	f.header.Set("Content-Type", "application/json")
 	f.header.Set("Cache-Control", "no-store")
 	f.header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
 	answer := http.Response{
-		StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Header: f.header,
-		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), Close: true,
+		StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Header: f.header, ContentLength: int64(size), Close: true,
+		// So that it writes what comes before the body, and no body.
+		Request: &http.Request{Method: http.MethodHead},
 	}
-	var text bytes.Buffer
-	if err := answer.Write(&text); err != nil {
+	var head bytes.Buffer
+	if err := answer.Write(&head); err != nil {
 		return err
 	}
 	if err := conn.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
 		return err
 	}
-	_, err := conn.Write(text.Bytes())
+	answered := append(net.Buffers{head.Bytes()}, body...)
+	_, err := answered.WriteTo(conn)
 	return err
 }
 
@@ -129,5 +133,5 @@ func (f *follower) waitHere(w http.ResponseWriter, r *http.Request) {
 		f.api.refuseHTTP(w, r, err)
 		return
 	}
-	f.api.writePage(w, &page)
+	f.api.writePage(w, r, &page)
 }

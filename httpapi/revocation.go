@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -52,7 +51,7 @@ func (a *API) revocations(w http.ResponseWriter, r *http.Request) {
 	}
 	news := page.Snapshot || len(page.Entries) > 0
 	if news || wait == 0 || r.Method == http.MethodHead {
-		a.writePage(w, &page)
+		a.writePage(w, r, &page)
 		return
 	}
 	f := &follower{api: a, after: after, wait: wait, header: w.Header()}
@@ -62,10 +61,16 @@ func (a *API) revocations(w http.ResponseWriter, r *http.Request) {
 	f.waitHere(w, r)
 }
 
-func (a *API) writePage(w http.ResponseWriter, page *innkeeper.RevocationPage) {
+func (a *API) writePage(w http.ResponseWriter, r *http.Request, page *innkeeper.RevocationPage) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	if err := json.NewEncoder(w).Encode(pageOf(page)); err != nil {
+	parts, err := a.pageText(r.Context(), page)
+	for _, part := range append(parts, []byte{'\n'}) {
+		if err == nil {
+			_, err = w.Write(part)
+		}
+	}
+	if err != nil {
 		a.logger.Debug("answer not written", "error", err)
 	}
 }
@@ -77,10 +82,14 @@ func pageOf(page *innkeeper.RevocationPage) *revocationsBody {
 		LagMS:    (page.Lag + time.Millisecond - 1).Milliseconds(),
 		WaitedMS: page.Waited.Milliseconds(),
 	}
-	for i, entry := range page.Entries {
-		body.Entries[i] = revocationBody{Seq: entry.Seq, Kind: string(entry.Kind), ID: entry.ID}
+	for i := range page.Entries {
+		body.Entries[i] = bodyOf(&page.Entries[i])
 	}
 	return body
+}
+
+func bodyOf(entry *innkeeper.Revocation) revocationBody {
+	return revocationBody{Seq: entry.Seq, Kind: string(entry.Kind), ID: entry.ID}
 }
 
 // feedQuery reads the cursor and the time to wait.

@@ -8,8 +8,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -151,12 +153,17 @@ func TestRevocationsRefuse(t *testing.T) {
 // openAPI is an API whose authority does not run yet.
 func openAPI(t *testing.T) (*innkeeper.Authority, *httpapi.API) {
 	t.Helper()
+	return openAPIOn(t, memory.New().Stores())
+}
+
+func openAPIOn(t *testing.T, stores innkeeper.Stores) (*innkeeper.Authority, *httpapi.API) {
+	t.Helper()
 	ring, err := rootkey.NewRing(rootkey.Generate())
 	if err != nil {
 		t.Fatal(err)
 	}
 	authority, err := innkeeper.Open(t.Context(), innkeeper.Config{
-		Issuer: "http://localhost", Stores: memory.New().Stores(), RootKeys: ring, Clock: time.Now,
+		Issuer: "http://localhost", Stores: stores, RootKeys: ring, Clock: time.Now,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -171,7 +178,12 @@ func openAPI(t *testing.T) (*innkeeper.Authority, *httpapi.API) {
 // runAPI is openAPI whose authority runs. Its end may be called again.
 func runAPI(t *testing.T) (api *httpapi.API, end func()) {
 	t.Helper()
-	authority, api := openAPI(t)
+	return runAPIOn(t, memory.New().Stores())
+}
+
+func runAPIOn(t *testing.T, stores innkeeper.Stores) (api *httpapi.API, end func()) {
+	t.Helper()
+	authority, api := openAPIOn(t, stores)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var over sync.WaitGroup
 	over.Go(func() { authority.Run(ctx) })
@@ -339,4 +351,137 @@ func TestRevocationsForBrowsers(t *testing.T) {
 			}
 		}
 	}
+}
+
+// gated hides what is in a feed until it is opened.
+type gated struct {
+	innkeeper.RevocationStore
+	opened atomic.Bool
+}
+
+func (g *gated) Revocations(ctx context.Context, after int64, limit int) ([]innkeeper.Revocation, error) {
+	if !g.opened.Load() {
+		return nil, nil
+	}
+	return g.RevocationStore.Revocations(ctx, after, limit)
+}
+
+func (g *gated) LastRevocation(ctx context.Context) (int64, error) {
+	if !g.opened.Load() {
+		return 0, nil
+	}
+	return g.RevocationStore.LastRevocation(ctx)
+}
+
+// piped accepts connections that hold nothing: what one end writes waits for the other
+// one to read it.
+type piped struct {
+	conns chan net.Conn
+	over  chan struct{}
+	close func()
+}
+
+func newPiped() *piped {
+	p := &piped{conns: make(chan net.Conn), over: make(chan struct{})}
+	p.close = sync.OnceFunc(func() { close(p.over) })
+	return p
+}
+
+func (p *piped) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.conns:
+		return conn, nil
+	case <-p.over:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *piped) Close() error   { p.close(); return nil }
+func (p *piped) Addr() net.Addr { return &net.UnixAddr{} }
+
+// ask sends a request on a connection of its own.
+func (p *piped) ask(t *testing.T, path string) net.Conn {
+	t.Helper()
+	client, server := net.Pipe()
+	t.Cleanup(func() { client.Close() })
+	p.conns <- server
+	if _, err := fmt.Fprintf(client, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path); err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// Many who ask for the whole feed and do not read it hold one text of it together,
+// whether they are answered at once or have waited, and wherever they begin.
+func TestRevocationsForThoseWhoDoNotRead(t *testing.T) {
+	const entries, mostEach = 5_000, 100 << 10 // an answer is 350 KB
+	full := memory.New().Stores().Revocations
+	began := time.Now().Add(-time.Minute)
+	for i := range entries {
+		entry := innkeeper.Revocation{At: began.Add(time.Duration(i) * time.Microsecond), Kind: innkeeper.RevokedSession, ID: fmt.Sprintf("%022d", i)}
+		if err := full.Revoke(t.Context(), entry, innkeeper.Event{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, query := range map[string]func(i int) string{
+		"waiting":   func(int) string { return "?wait=60s&after=1" },
+		"at once":   func(int) string { return "" },
+		"elsewhere": func(i int) string { return fmt.Sprint("?after=", began.UnixMicro()+int64(i)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			stores := memory.New().Stores()
+			gate := &gated{RevocationStore: full}
+			gate.opened.Store(name != "waiting")
+			stores.Revocations = gate
+			each := unreadAnswer(t, stores, query, func() { gate.opened.Store(true) })
+			t.Logf("%d KiB each", each>>10)
+			if each > mostEach {
+				t.Errorf("each takes %d KiB", each>>10)
+			}
+		})
+	}
+}
+
+// unreadAnswer returns how much memory an answer takes that nobody reads.
+func unreadAnswer(t *testing.T, stores innkeeper.Stores, query func(i int) string, open func()) int64 {
+	t.Helper()
+	const deaf = 100
+	api, end := runAPIOn(t, stores)
+	listener := newPiped()
+	server := httpapi.NewServer("", api)
+	var over sync.WaitGroup
+	over.Go(func() { _ = server.Serve(listener) })
+	before := heap()
+	var conns []net.Conn
+	for i := range deaf {
+		conns = append(conns, listener.ask(t, "/auth/revocations"+query(i)))
+	}
+	open()
+	for _, conn := range conns { // an answer that has begun is all there, and waits to be read
+		if _, err := conn.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	each := (heap() - before) / deaf
+	for _, conn := range conns {
+		conn.Close()
+	}
+	end()
+	limited, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	if err := errors.Join(server.Shutdown(limited), api.Wait(limited)); err != nil {
+		t.Error(err)
+	}
+	over.Wait()
+	return each
+}
+
+// heap is how much memory is in use.
+func heap() int64 {
+	for range 3 { // what lies in pools is let go by the second
+		runtime.GC()
+	}
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc) //nolint:gosec // G115: no machine has that much
 }
