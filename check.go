@@ -21,19 +21,25 @@ type Checked struct {
 	Permissions []string
 	AuthTime    time.Time // when the person authenticated, in whole seconds
 	ExpiresAt   time.Time // of the token
+	// Lag is how old the view of the revocations was by which the token was judged: what
+	// was revoked before that long ago is refused. It is a quarter of a second and one
+	// question to the store at most, unless the store does not answer.
+	Lag time.Duration
 }
 
 // Check decides about an access token as a verifier does: its signature, its claims,
 // and the revocation feed, all in memory. It asks no store, so an outage of the
 // store changes nothing but the age of what it knows of revocations: it goes on with
-// that, and [Authority.Revocations] tells how old it is.
+// that, and [Checked.Lag] tells how old it is.
 //
 // It returns [ErrAccessTokenInvalid], [ErrAccessTokenExpired] or
 // [ErrAccessTokenRevoked]; and an error that matches [ErrUnavailable] if
 // [Authority.Run] has not read the feed yet, since then it knows of no revocation at
 // all.
 func (a *Authority) Check(_ context.Context, token string) (*Checked, error) {
-	if !a.feed.isRead() {
+	// Before the set is asked, which may learn of more meanwhile.
+	lag, isRead := a.feed.lag(a.clock())
+	if !isRead {
 		return nil, unavailable(errFeedUnread)
 	}
 	var keyID string
@@ -66,6 +72,6 @@ func (a *Authority) Check(_ context.Context, token string) (*Checked, error) {
 	return &Checked{
 		UserID: user, SessionID: session,
 		Username: claims.Username, Email: claims.Email, Roles: claims.Roles, Permissions: claims.Permissions,
-		AuthTime: claims.AuthTime, ExpiresAt: claims.ExpiresAt,
+		AuthTime: claims.AuthTime, ExpiresAt: claims.ExpiresAt, Lag: lag,
 	}, nil
 }

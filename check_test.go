@@ -119,6 +119,39 @@ func TestCheckWithoutTheStore(t *testing.T) {
 	})
 }
 
+// Checked.Lag is small while the store answers, and grows while it does not. What a
+// server cannot know of, it accepts, and says how long it has known of nothing.
+func TestCheckSaysHowOldItsViewIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		both := servers(t, 2)
+		here, there := both[0], both[1]
+		here.addUser("ada")
+		grant := here.login("ada")
+		check := func() *innkeeper.Checked {
+			t.Helper()
+			checked, err := here.Check(ctx, grant.AccessToken)
+			here.must(err)
+			return checked
+		}
+		for range 100 {
+			time.Sleep(77 * time.Millisecond)
+			if lag := check().Lag; lag > 250*time.Millisecond {
+				t.Fatalf("the view is %v old", lag)
+			}
+		}
+		here.tap.always("LastRevocation", func() error { return context.DeadlineExceeded })
+		there.must(there.EndSession(ctx, grant.Session.ID, innkeeper.ReasonAdmin, innkeeper.ActorOperator))
+		time.Sleep(5 * time.Minute)
+		if lag := check().Lag; lag < 5*time.Minute || lag > 5*time.Minute+time.Second {
+			t.Errorf("the view is %v old, want 5 min", lag)
+		}
+		here.tap.forget()
+		time.Sleep(5 * time.Second)
+		_, err := here.Check(ctx, grant.AccessToken)
+		here.want(err, innkeeper.ErrAccessTokenRevoked)
+	})
+}
+
 // keyIDOf reads the `kid` of an access token.
 func keyIDOf(t *testing.T, token string) string {
 	t.Helper()

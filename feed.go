@@ -316,6 +316,15 @@ func (f *feed) isRead() bool {
 	return !f.readAt.IsZero()
 }
 
+// lag is how long ago the latest successful reading of the store began; false if there
+// was none yet. Of two clocks the one counts by which more time has passed: the
+// monotonic one may stand still while a machine sleeps, the other may be set back.
+func (f *feed) lag(now time.Time) (time.Duration, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return max(0, now.Sub(f.readAt), now.Round(0).Sub(f.readAt.Round(0))), !f.readAt.IsZero()
+}
+
 // readingNow returns the number of the latest reading that has begun.
 func (f *feed) readingNow() int64 {
 	f.mu.Lock()

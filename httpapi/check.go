@@ -2,11 +2,14 @@ package httpapi
 
 import (
 	"errors"
+	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -25,6 +28,8 @@ func checkOperation() route {
 	return op("GET /auth/check", "check", "Whether an access token opens a door, for gateways", 200, 401, 403, 503).
 		query("role", "A role that the user must have; may repeat", true, names).
 		query("permission", "A permission that the user must have; may repeat", true, names).
+		query("fresh", "How old the server's view of revocations may be, 1s or more; 503 if it is older, because the store does not answer. Any age if absent", false,
+			&huma.Schema{Type: huma.TypeString, Examples: []any{"5s"}}).
 		answers(nil, checkHeaders...).
 		bearer()
 }
@@ -32,7 +37,8 @@ func checkOperation() route {
 // check decides for a gateway about the access token of another request (nginx
 // auth_request, Traefik ForwardAuth, Envoy ext_authz). All that nginx understands is
 // 200, 401 and 403; anything else makes it answer 500. So a header that is malformed
-// is 401 here, and a query that is, 403.
+// is 401 here, and a query that is, 403. Only who asks for a fresh view can get 503
+// instead of 200: what is refused anyway, a fresher view would refuse as well.
 //
 // It asks no store, reads nothing but the Authorization header and the query, and
 // sets no cookies.
@@ -68,13 +74,18 @@ func (a *API) check(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// demand refuses a token that lacks what the query asks for. The query is written by
+// demand refuses a token that lacks what the query asks for, or that was judged by an
+// older view of revocations than it asks for. The query is written by
 // whoever configures the gateway: what it means is not guessed. A misspelled
 // parameter that were ignored would leave a door open.
 func demand(query string, checked *innkeeper.Checked) error {
 	wanted, err := url.ParseQuery(query)
 	if err != nil {
-		return forbidden("the query is malformed; ask for ?role=…&permission=…")
+		return forbidden("the query is malformed; ask for ?role=…&permission=…&fresh=5s")
+	}
+	fresh, err := freshness(wanted["fresh"])
+	if err != nil {
+		return err
 	}
 	for name, values := range wanted {
 		held := checked.Roles
@@ -82,8 +93,10 @@ func demand(query string, checked *innkeeper.Checked) error {
 		case "role":
 		case "permission":
 			held = checked.Permissions
+		case "fresh":
+			continue
 		default:
-			return forbidden("the query has an unknown parameter; ask for ?role=…&permission=…")
+			return forbidden("the query has an unknown parameter; ask for ?role=…&permission=…&fresh=5s")
 		}
 		for _, value := range values {
 			if !slices.Contains(held, value) {
@@ -91,7 +104,27 @@ func demand(query string, checked *innkeeper.Checked) error {
 			}
 		}
 	}
+	if checked.Lag > fresh {
+		return unavailableProblem(fmt.Errorf("the revocations are known as of %v ago, and the gateway wants %v: does the store answer?",
+			checked.Lag.Round(time.Millisecond), fresh), time.Second)
+	}
 	return nil
+}
+
+// minFresh is the least age of a view that a gateway may ask for. Even a server whose
+// store answers knows nothing younger than its latest poll.
+const minFresh = time.Second
+
+// freshness reads how old the view of revocations may be.
+func freshness(values []string) (time.Duration, error) {
+	if len(values) == 0 {
+		return math.MaxInt64, nil
+	}
+	fresh, err := time.ParseDuration(values[0])
+	if err != nil || len(values) > 1 || fresh < minFresh {
+		return 0, forbidden("fresh is malformed; ask for a time like ?fresh=5s, 1s or more")
+	}
+	return fresh, nil
 }
 
 // forbidden is the refusal of a genuine token (RFC 6750 section 3.1).

@@ -1,15 +1,19 @@
 package httpapi_test
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/innkeepertest"
+	"github.com/innkeeper-auth/innkeeper/store/memory"
 )
 
 // claimsOf reads an access token.
@@ -87,6 +91,8 @@ func TestCheck(t *testing.T) {
 		"?role=": 403, "?role=MAIL": 403, "?role=mail,admin": 403,
 		// A mistake in the configuration of a gateway must not open doors.
 		"?roles=mail": 403, "?role=mail&x=1": 403, "?role=%zz": 403, "?role=mail;role=admin": 403,
+		"?fresh=1h": 200, "?fresh=1h&role=mail": 200, "?fresh=1h&role=admin": 403,
+		"?fresh=": 403, "?fresh=5": 403, "?fresh=0s": 403, "?fresh=-5s": 403, "?fresh=999ms": 403, "?fresh=1h&fresh=1h": 403,
 	} {
 		a := check(query, session.AccessToken)
 		if a.status != status {
@@ -184,4 +190,57 @@ func TestCheckRefuses(t *testing.T) {
 	}
 	inn.Clock.Advance(16 * time.Minute)
 	request(t, "GET", inn.URL+"/auth/check", "", auth...).want(t, 401, "access_token_expired")
+}
+
+// cutOff is a store that does not answer any more who asks for revocations.
+type cutOff struct {
+	innkeeper.RevocationStore
+	cut atomic.Bool
+}
+
+func (c *cutOff) LastRevocation(ctx context.Context) (int64, error) {
+	if c.cut.Load() {
+		return 0, errors.New("no route to host")
+	}
+	return c.RevocationStore.LastRevocation(ctx)
+}
+
+// TestCheckFresh cuts a server off from its store. It cannot know what others revoke, and
+// says so to gateways that want to know.
+func TestCheckFresh(t *testing.T) {
+	stores := memory.New().Stores()
+	line := &cutOff{RevocationStore: stores.Revocations}
+	stores.Revocations = line
+	inn := innkeepertest.New(t, &innkeepertest.Options{Stores: &stores})
+	inn.AddUser("ada")
+	session, ended := inn.SignIn("ada"), inn.SignIn("ada")
+	check := func(query, token string) answer {
+		t.Helper()
+		return request(t, "GET", inn.URL+"/auth/check"+query, "", "Authorization", bearer(token))
+	}
+	request(t, "POST", inn.URL+"/auth/logout", `{}`, "Authorization", bearer(ended.AccessToken)).want(t, 204, "")
+	check("?fresh=5s", session.AccessToken).want(t, 200, "") // its clock stands still
+
+	line.cut.Store(true)
+	inn.Clock.Advance(6 * time.Second)
+	for _, query := range []string{"", "?fresh=1h", "?role=ada"} {
+		if a := check(query, session.AccessToken); a.status == 503 {
+			t.Errorf("%s: got %s", query, a.text)
+		}
+	}
+	stale := check("?fresh=5s", session.AccessToken)
+	stale.want(t, 503, "unavailable")
+	wellFormed(t, stale)
+	if stale.header.Get("Retry-After") != "1" || stale.header.Get("WWW-Authenticate") != "" || len(authHeaders(stale.header)) > 0 {
+		t.Errorf("headers %v", stale.header)
+	}
+	// What is refused anyway is refused.
+	check("?fresh=5s", "x").want(t, 401, "access_token_invalid")
+	check("?fresh=5s", ended.AccessToken).want(t, 401, "access_token_revoked")
+	check("?fresh=5s&role=admin", session.AccessToken).want(t, 403, "forbidden")
+
+	line.cut.Store(false)
+	for check("?fresh=5s", session.AccessToken).status != 200 {
+		time.Sleep(10 * time.Millisecond)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -319,7 +320,7 @@ func TestOpenDoors(t *testing.T) {
 		t.Errorf("nobody was asked, and the API was told %v", got)
 	}
 	before := g.checks.Load()
-	for _, path := range []string{"/innkeeper/user", "/innkeeper/admin", "/innkeeper/", "/innkeeper/x", "//innkeeper/user", "/x/../innkeeper/admin"} {
+	for _, path := range []string{"/innkeeper/user", "/innkeeper/admin", "/innkeeper/fresh", "/innkeeper/", "/innkeeper/x", "//innkeeper/user", "/x/../innkeeper/admin"} {
 		if a := trial.Call(t, "GET", g.url+path, token); a.Status != http.StatusNotFound {
 			t.Errorf("%s: %d %s", path, a.Status, a.Body)
 		}
@@ -479,6 +480,65 @@ func TestOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	trial.Await(t, http.StatusOK, mail)
+}
+
+// cutOff is a store that does not answer any more who asks for revocations.
+type cutOff struct {
+	innkeeper.RevocationStore
+	mu  sync.RWMutex
+	cut bool
+}
+
+func (c *cutOff) LastRevocation(ctx context.Context) (int64, error) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.cut {
+		return 0, errors.New("no route to host")
+	}
+	return c.RevocationStore.LastRevocation(ctx)
+}
+
+// set waits for answers that are on their way.
+func (c *cutOff) set(cut bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cut = cut
+}
+
+// TestCutOff takes the store away from the server that nginx asks, and logs out at
+// another one. The first cannot know of it, and says so where it is asked for.
+func TestCutOff(t *testing.T) {
+	stores := memory.New().Stores()
+	line := &cutOff{RevocationStore: stores.Revocations}
+	behind := stores
+	behind.Revocations = line
+	roots, err := rootkey.NewRing(rootkey.Generate())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := startWith(t, innkeepertest.Options{Stores: &behind, RootKeys: roots})
+	elsewhere := secondServer(t, g.inn, innkeeper.Config{Stores: stores, RootKeys: roots})
+	ended, session := g.inn.SignIn("ada"), g.inn.SignIn("ada")
+	get := func(path string, session innkeepertest.Session) trial.Answer {
+		return trial.Call(t, "GET", g.url+path, session.AccessToken)
+	}
+	get("/transfers/1", ended).Want(t, http.StatusOK, "")
+
+	line.set(true)
+	trial.Call(t, "POST", elsewhere+"/auth/logout", ended.AccessToken).Want(t, http.StatusNoContent, "")
+	g.inn.Clock.Advance(6 * time.Second)
+	get("/mail", ended).Want(t, http.StatusOK, "") // this is what the other location is for
+	for _, session := range []innkeepertest.Session{ended, session} {
+		a := get("/transfers/1", session)
+		a.Want(t, http.StatusServiceUnavailable, "unavailable")
+		if a.Header.Get("Retry-After") == "" || a.Header.Get("WWW-Authenticate") != "" {
+			t.Errorf("got %v", a.Header)
+		}
+	}
+	line.set(false)
+	trial.Await(t, http.StatusUnauthorized, func() trial.Answer { return get("/transfers/1", ended) })
+	get("/transfers/1", session).Want(t, http.StatusOK, "")
+	get("/mail", ended).Want(t, http.StatusUnauthorized, "access_token_invalid")
 }
 
 // TestSpoofing writes requests that claim to be somebody else's, byte by byte.

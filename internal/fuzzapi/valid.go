@@ -164,6 +164,8 @@ func (a *author) meant(o *openapi.Operation, name string) string {
 		return fmt.Sprintf("https://hooks.example/%d", a.IntN(1000))
 	case "wait":
 		return pick(a.dice, []string{"0s", "1ms", "2ms"})
+	case "fresh": // its clock leaps, and what is older is 503
+		return "9999h"
 	case "actor":
 		return pick(a.dice, []string{"operator", "server", "service:service", "user:" + pick(a.dice, a.bag["user"])})
 	case "events", "kind":
