@@ -311,7 +311,7 @@ func TestDeadConnection(t *testing.T) {
 	m.URL = "https://" + line.Addr()
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
-	sender := webhook.NewSender(webhook.Config{TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}})
+	sender := webhook.NewSender(webhook.Config{ThisMachine: true, TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}})
 	if err := sender.Send(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
