@@ -7,7 +7,8 @@ import (
 
 // Run does what goes on beside requests: it follows the revocation feed of the
 // store, so that other servers' revocations count here, keeps the signing keys
-// moving, writes down once a minute who was turned away, and delivers events to webhooks. It returns when ctx ends, and never before: what fails is tried again.
+// moving, writes down once a minute who was turned away, and delivers events to
+// webhooks. It returns when ctx ends, and never before: what fails is tried again.
 //
 // Every server calls it, in a goroutine of its own. Until it has read the feed once,
 // [Authority.Check], [Authority.Revocations] and [Authority.Ready] return

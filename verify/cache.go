@@ -73,8 +73,8 @@ func (c *cache) fingerprint(token string) fingerprint {
 
 // cache holds good tokens, so that one that comes again costs no signature. It is
 // bounded, in tokens and in bytes, since there are tokens of all sizes: each shard has
-// two generations, of which the old one goes when the young one is full. Whoever floods it with good tokens of their own costs others a
-// signature each, and no more memory.
+// two generations, of which the old one goes when the young one is full. Whoever floods
+// it with good tokens of their own costs others a signature each, and no more memory.
 type cache struct {
 	seed   maphash.Seed
 	limit  int // of a generation of a shard, in tokens

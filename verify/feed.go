@@ -230,8 +230,8 @@ func (f *feed) step(ctx context.Context, cursor int64) (next int64, pause time.D
 
 // begin notes how to end the request that is about to be sent, and returns how long
 // the issuer may hold it: not at all if we are not connected, and not for long if we are
-// told old things, so that we soon know when that is over. A request that is not held is not to be ended either: others may be
-// waiting for the first one.
+// told old things, so that we soon know when that is over. A request that is not held is
+// not to be ended either: others may be waiting for the first one.
 func (f *feed) begin(hurry context.CancelCauseFunc) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
