@@ -21,8 +21,8 @@ type PasswordChange struct {
 
 // ChangePassword replaces the caller's password, ends every session of theirs,
 // the calling one too, and opens a new one in its place: whoever had stolen any
-// of them is out. It returns a [*password.RejectedError], which is looked for first and
-// costs nothing, or [ErrInvalidCredentials].
+// of them is out. It returns [ErrInvalidCredentials] or a
+// [*password.RejectedError].
 func (a *Authority) ChangePassword(ctx context.Context, caller *Caller, req PasswordChange) (*Grant, error) {
 	user, err := a.User(ctx, caller.Subject.ID)
 	if errors.Is(err, ErrNotFound) {
@@ -34,9 +34,6 @@ func (a *Authority) ChangePassword(ctx context.Context, caller *Caller, req Pass
 	if user.Epoch != caller.Session.Epoch {
 		return nil, ErrAccessTokenRevoked
 	}
-	if err := a.rules.Check(req.New, about(&user.Subject)); err != nil {
-		return nil, err
-	}
 	try, err := a.takeOf(ctx, caller, req.Client)
 	if err != nil {
 		return nil, err
@@ -46,7 +43,7 @@ func (a *Authority) ChangePassword(ctx context.Context, caller *Caller, req Pass
 	if err != nil {
 		return nil, err
 	}
-	hash, err := a.hash(ctx, req.New)
+	hash, err := a.hashPassword(ctx, req.New, about(&user.Subject))
 	if err != nil {
 		return nil, err
 	}
@@ -134,11 +131,6 @@ func (a *Authority) hashPassword(ctx context.Context, plain string, whose passwo
 	if err := a.rules.Check(plain, whose); err != nil {
 		return "", err
 	}
-	return a.hash(ctx, plain)
-}
-
-// hash hashes a password that the policy has accepted.
-func (a *Authority) hash(ctx context.Context, plain string) (string, error) {
 	hash, err := a.hasher.Hash(ctx, plain)
 	if err != nil {
 		return "", hashingError(err)
