@@ -16,7 +16,7 @@ export CHROMIUM
 # simulations in one goroutine and bulk, and tests of processes, each of which hashes
 # passwords. `make race` has it look at them all the same. More packages, and more of
 # the processes' tests, run at once than there are cores: they wait a lot.
-UNRACED   = TestDeliveryIsTriedForADay|TestStrangersCannotFillTheLog|TestForeignVectors|TestKeysAgainstVerifiers|TestBoundOfATheft|TestDecisionTableIsExhaustive|TestLogoutEverywhereOfManySessions|TestRefreshesDoNotGrowTheStore|TestLogoutEverywhereIsOneWrite
+UNRACED   = TestDeliveryIsTriedForADay|TestStrangersCannotFillTheLog|TestForeignVectors|TestKeysAgainstVerifiers|TestBoundOfATheft|TestDecisionTableIsExhaustive|TestLogoutEverywhereOfManySessions|TestRefreshesDoNotGrowTheStore|TestLogoutEverywhereIsOneWrite|TestPagesAreWhatTheyWouldBeIfEncodedAlone|TestFloodOfLargeTokens
 PROCESSES = /(cmd/innkeeper|internal/(siege|soak))$$
 
 # SQLite is C that was translated: the race detector makes it three times as slow and
@@ -69,7 +69,7 @@ test-race:
 
 .PHONY: test-bulk
 test-bulk:
-	$(GOTEST) -run '$(UNRACED)' . ./keyring ./password ./store/...
+	$(GOTEST) -run '$(UNRACED)' . ./httpapi ./keyring ./password ./store/... ./verify
 
 .PHONY: test-processes
 test-processes:
