@@ -65,7 +65,7 @@ func TestStorm(t *testing.T) {
 func TestTiming(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
-	s := timing{out: &out, tries: 20, bytesOnly: true}
+	s := timing{out: &out, tries: 10, bytesOnly: true}
 	err := s.run(t.Context())
 	t.Log(out.String())
 	if err != nil {
