@@ -160,8 +160,8 @@ func (t *try) add(ctx context.Context, b bucket, seen Attempts, now time.Time) e
 }
 
 // settle writes down how the try has ended. A failure stays counted, and costs no
-// statement. A success is none, but where it is to be counted; and a try without a verdict, since a store or the hasher
-// did not answer or somebody has hung up, was none.
+// statement. A success is none, but where it is to be counted; and a try without a
+// verdict, since a store or the hasher did not answer or somebody has hung up, was none.
 //
 // What cannot be written stays counted and is forgotten in time: nobody's sign-in fails
 // for it.

@@ -316,13 +316,18 @@ func (f *feed) isRead() bool {
 	return !f.readAt.IsZero()
 }
 
-// lag is how long ago the latest successful reading of the store began; false if there
-// was none yet. Of two clocks the one counts by which more time has passed: the
-// monotonic one may stand still while a machine sleeps, the other may be set back.
+// lag is how old the view is; false if there is none yet.
 func (f *feed) lag(now time.Time) (time.Duration, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return max(0, now.Sub(f.readAt), now.Round(0).Sub(f.readAt.Round(0))), !f.readAt.IsZero()
+	return f.age(now), !f.readAt.IsZero()
+}
+
+// age is how long ago the latest successful reading of the store began. Of two clocks the
+// one counts by which more time has passed: the monotonic one may stand still while a
+// machine sleeps, the other may be set back. The caller holds mu.
+func (f *feed) age(now time.Time) time.Duration {
+	return max(0, now.Sub(f.readAt), now.Round(0).Sub(f.readAt.Round(0)))
 }
 
 // readingNow returns the number of the latest reading that has begun.
@@ -345,7 +350,7 @@ func (f *feed) look(after, reading int64, now time.Time) (RevocationPage, pendin
 	if f.readAt.IsZero() {
 		return RevocationPage{}, pending{signal: f.news, err: unavailable(errFeedUnread)}
 	}
-	page := RevocationPage{Next: after, Lag: max(0, now.Sub(f.readAt))}
+	page := RevocationPage{Next: after, Lag: f.age(now)}
 	if after > f.last() && f.settled <= reading {
 		// Another server may have told the follower of what we have not read yet, or the
 		// store has been replaced by an older one. A reading that begins now settles it.
