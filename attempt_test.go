@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper"
+	"github.com/innkeeper-auth/innkeeper/internal/bubble"
 	"github.com/innkeeper-auth/innkeeper/password"
 	"github.com/innkeeper-auth/innkeeper/rootkey"
 	"github.com/innkeeper-auth/innkeeper/store/memory"
@@ -563,7 +564,7 @@ func TestRefreshIsLimitedBySession(t *testing.T) {
 // TestRefusalsAreLogged: the audit log tells of sign-ins that were refused unseen, in
 // summary, alike for those who exist and those who do not.
 func TestRefusalsAreLogged(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		i, stop := running(t, memory.New())
 		ada := i.addUser("ada")
 		i.exhaust("ada")
@@ -624,7 +625,7 @@ func (slowEngine) MatchesImported(encoded string, plain []byte) bool {
 // TestNobodyFillsTheFirstLine has one user ask for more checks at once than may wait, with
 // many sessions of hers. Somebody else on a known device gets in all the same.
 func TestNobodyFillsTheFirstLine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		i := openInn(t, func(cfg *innkeeper.Config) {
 			cfg.Clock = time.Now
 			cfg.Passwords.Concurrency, cfg.Passwords.Engine = 1, slowEngine{}

@@ -11,10 +11,11 @@ import (
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper"
+	"github.com/innkeeper-auth/innkeeper/internal/bubble"
 )
 
 func TestCheck(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := servers(t, 1)[0]
 		s.must(s.SetRole(ctx, innkeeper.Role{Name: "mail", Permissions: []string{"mail:send", "mail:read"}}, innkeeper.ActorOperator))
 		ada, err := s.CreateUser(ctx, innkeeper.NewUser{
@@ -57,7 +58,7 @@ func TestCheck(t *testing.T) {
 
 // A token of another audience or issuer is none, whoever signed it.
 func TestCheckOfAnotherAudience(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		i := openInn(t, withRealClock, func(c *innkeeper.Config) { c.Audience = []string{"https://api.example.com"} })
 		other := run(t, openInnOn(t, i.store, i.clock, withRealClock, withRoots(i.config.RootKeys)))
 		other.page(0, time.Second)
@@ -69,7 +70,7 @@ func TestCheckOfAnotherAudience(t *testing.T) {
 
 // All three kinds of entry count, for a key whatever else is wrong with the token.
 func TestCheckAsksTheFeed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		for _, kind := range []innkeeper.RevocationKind{innkeeper.RevokedSession, innkeeper.RevokedUser, innkeeper.RevokedKey} {
 			s := servers(t, 1)[0]
 			ada := s.addUser("ada")
@@ -98,7 +99,7 @@ func TestCheckAsksTheFeed(t *testing.T) {
 
 // Check goes on with what it knows: while the store fails, and after Run has ended.
 func TestCheckWithoutTheStore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := servers(t, 1)[0]
 		s.addUser("ada")
 		s.page(0, time.Second)
@@ -122,7 +123,7 @@ func TestCheckWithoutTheStore(t *testing.T) {
 // Checked.Lag is small while the store answers, and grows while it does not. What a
 // server cannot know of, it accepts, and says how long it has known of nothing.
 func TestCheckSaysHowOldItsViewIs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		both := servers(t, 2)
 		here, there := both[0], both[1]
 		here.addUser("ada")

@@ -6,10 +6,10 @@ import (
 	"strconv"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper"
+	"github.com/innkeeper-auth/innkeeper/internal/bubble"
 	"github.com/innkeeper-auth/innkeeper/store/memory"
 )
 
@@ -65,7 +65,7 @@ func (i *inn) counted(kind innkeeper.EventKind) (events []innkeeper.Event, total
 
 // TestFailedSignInsAreLogged fails in every way, and looks at the log a minute later.
 func TestFailedSignInsAreLogged(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		i, stop := running(t, memory.New())
 		defer stop()
 		ada, off := i.addUser("ada"), i.addUser("carol")
@@ -104,7 +104,7 @@ func TestFailedSignInsAreLogged(t *testing.T) {
 
 // TestFailedSignInsAreWrittenWhenAServerStops loses none to an orderly restart.
 func TestFailedSignInsAreWrittenWhenAServerStops(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		i, stop := running(t, memory.New())
 		i.fails("ada", netip.MustParseAddr("192.0.2.1"))
 		stop()
@@ -117,7 +117,7 @@ func TestFailedSignInsAreWrittenWhenAServerStops(t *testing.T) {
 // TestStrangersCannotFillTheLog lets 530 networks a minute fail for an hour. What is
 // written is bounded, by the hour, and no failure goes uncounted.
 func TestStrangersCannotFillTheLog(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		i, stop := running(t, memory.New(), withoutLimits)
 		i.addUser("ada")
 		const minutes, each = 62, 530
@@ -160,7 +160,7 @@ func TestStrangersCannotFillTheLog(t *testing.T) {
 // TestTurnedAwayIsLogged: people who knock at /admin, sign-ups that find names taken, and
 // guesses that came too early by somebody who is signed in, are in the log once a minute (L1).
 func TestTurnedAwayIsLogged(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		i, stop := running(t, memory.New(), func(c *innkeeper.Config) { c.SignupOpen = true })
 		ada := i.addUser("ada")
 		admin, stranger := innkeeper.Client{Addr: netip.MustParseAddr("192.0.2.1"), UserAgent: "prober\n/1"}, innkeeper.Client{Addr: netip.MustParseAddr("192.0.2.2")}
@@ -231,7 +231,7 @@ func TestTurnedAwayIsLogged(t *testing.T) {
 
 // TestAdministratorsAreNotRefused: who holds the role leaves nothing behind.
 func TestAdministratorsAreNotRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		i, stop := running(t, memory.New())
 		i.must(i.AuthorizeAdmin(ctx, &innkeeper.Caller{Subject: innkeeper.Subject{Roles: []string{"a", innkeeper.RoleAdmin}}}, someService))
 		stop()
@@ -245,7 +245,7 @@ func TestAdministratorsAreNotRefused(t *testing.T) {
 // for an hour. What is written and told is bounded, no refusal goes uncounted, and failed
 // sign-ins keep their place.
 func TestKnockingCannotFillTheLog(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		i, stop := running(t, memory.New(), withoutLimits)
 		ada := i.addUser("ada")
 		observed := len(i.observed.events)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper"
+	"github.com/innkeeper-auth/innkeeper/internal/bubble"
 	"github.com/innkeeper-auth/innkeeper/rootkey"
 	"github.com/innkeeper-auth/innkeeper/store/memory"
 )
@@ -87,7 +88,7 @@ func took(call func()) time.Duration {
 }
 
 func TestRevocationsWithoutRun(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		i := openInn(t, withRealClock)
 		_, err := i.Revocations(ctx, 0, 0)
 		i.want(err, innkeeper.ErrUnavailable)
@@ -106,7 +107,7 @@ func TestRevocationsWithoutRun(t *testing.T) {
 }
 
 func TestRevocationsWaitForTheFirstReading(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		i := openInn(t, withRealClock)
 		i.revoke(innkeeper.RevokedSession, "a")
 		i.tap.always("LastRevocation", func() error { return errors.New("not now") })
@@ -125,7 +126,7 @@ func TestRevocationsWaitForTheFirstReading(t *testing.T) {
 // A revocation of this server is felt here at once, and everywhere else at the next
 // poll.
 func TestRevocationsAreFelt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		both := servers(t, 2)
 		here := both[0]
 		ada := here.addUser("ada")
@@ -181,7 +182,7 @@ func TestRevocationsAreFelt(t *testing.T) {
 }
 
 func TestRevocationsPages(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		const n = 20_001
 		s := servers(t, 1, func(c *innkeeper.Config) { c.Stores.Revocations = counted{c.Stores.Revocations, n} })[0]
 		var seen []string
@@ -232,7 +233,7 @@ func TestRevocationsRefuse(t *testing.T) {
 
 // A feed without entries has a cursor too, or a follower would begin again and again.
 func TestRevocationsOfAnEmptyFeed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := servers(t, 1)[0]
 		first := s.page(0, time.Minute)
 		if !first.Snapshot || len(first.Entries) > 0 || first.Next == 0 {
@@ -254,7 +255,7 @@ func TestRevocationsOfAnEmptyFeed(t *testing.T) {
 // A follower that asks another server than the last time may know of what that one
 // has not read yet. That is no reason to begin anew.
 func TestRevocationsAheadOfThisServer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		both := servers(t, 2)
 		here, there := both[0], both[1]
 		ada := here.addUser("ada")
@@ -294,7 +295,7 @@ func TestRevocationsAheadOfThisServer(t *testing.T) {
 // Of two servers one was started after all had been swept. Both know where the feed
 // stands, so that a follower of both has nothing to begin anew.
 func TestRevocationsOfASweptFeed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		old := servers(t, 1)[0]
 		old.revoke(innkeeper.RevokedSession, "a")
 		after := old.page(old.page(0, 0).Next, time.Second).Next
@@ -321,7 +322,7 @@ func TestRevocationsOfASweptFeed(t *testing.T) {
 // so that they miss nothing that is written from then on, even if clocks are wrong;
 // and what was revoked stays revoked here.
 func TestRevocationsOfARestoredStore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		swapped := &swapped{}
 		s := servers(t, 1, func(c *innkeeper.Config) {
 			swapped.RevocationStore = c.Stores.Revocations
@@ -386,7 +387,7 @@ func (s *swapped) Revocations(ctx context.Context, after int64, limit int) ([]in
 }
 
 func TestRevocationsAreForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := servers(t, 1)[0]
 		ada := s.addUser("ada")
 		grant := s.login("ada")
@@ -438,7 +439,7 @@ func TestRevokedTokensStayRevokedWhileLookupsAge(t *testing.T) {
 		{"run twice", time.Hour, 40 * time.Minute, 63 * time.Minute, 64 * time.Minute, nil, 122 * time.Minute},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				begin := time.Now()
 				until := func(d time.Duration) time.Duration { return time.Until(begin.Add(d)) }
 				both := servers(t, 2, func(c *innkeeper.Config) { c.Policy.AccessTTL = test.ttl })
@@ -468,7 +469,7 @@ func TestRevokedTokensStayRevokedWhileLookupsAge(t *testing.T) {
 
 // A store that fails costs nothing but freshness.
 func TestRevocationsWhileTheStoreFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := servers(t, 1)[0]
 		s.revoke(innkeeper.RevokedSession, "a")
 		page := s.page(0, time.Second)
@@ -498,7 +499,7 @@ func TestRevocationsWhileTheStoreFails(t *testing.T) {
 }
 
 func TestRevocationsEndWithRun(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := servers(t, 1)[0]
 		s.revoke(innkeeper.RevokedSession, "a")
 		time.Sleep(time.Second)
@@ -531,7 +532,7 @@ func TestRevocationsEndWithRun(t *testing.T) {
 
 // A store that takes long to answer must not keep followers from leaving.
 func TestRevocationsEndWithRunWhileTheStoreHangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		i := openInn(t, withRealClock)
 		s := run(t, i)
 		after := s.page(0, time.Second).Next
@@ -550,7 +551,7 @@ func TestRevocationsEndWithRunWhileTheStoreHangs(t *testing.T) {
 }
 
 func TestRevocationsWhoGoesAway(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := servers(t, 1)[0]
 		after := s.page(0, time.Second).Next
 		gone, cancel := context.WithTimeout(ctx, time.Second)
@@ -561,7 +562,7 @@ func TestRevocationsWhoGoesAway(t *testing.T) {
 }
 
 func TestRevocationsHaveRoomForSoManyFollowers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		const room = 20_000
 		s := servers(t, 1)[0]
 		after := s.page(0, time.Second).Next
@@ -592,7 +593,7 @@ func TestRevocationsHaveRoomForSoManyFollowers(t *testing.T) {
 
 // Many revocations in a row wake followers a few times, and not each time.
 func TestRevocationsInARowAreToldTogether(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := servers(t, 1)[0]
 		ada := s.addUser("ada")
 		after := s.page(0, time.Second).Next
@@ -645,7 +646,7 @@ func (h *hinting) HintRevocations(ctx context.Context, hint func()) error {
 }
 
 func TestRevocationsFollowHints(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := &hinting{hints: make(chan error)}
 		s := servers(t, 1, func(c *innkeeper.Config) {
 			h.RevocationStore = c.Stores.Revocations

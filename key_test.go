@@ -14,6 +14,7 @@ import (
 
 	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/accesstoken"
+	"github.com/innkeeper-auth/innkeeper/internal/bubble"
 	"github.com/innkeeper-auth/innkeeper/keyring"
 	"github.com/innkeeper-auth/innkeeper/rootkey"
 )
@@ -108,7 +109,7 @@ func TestKeysRotateByHand(t *testing.T) {
 // at a time, and in between they are given as long as their work on the keys takes to
 // come round: they poll for revocations besides, and months of that would take hours.
 func TestKeysRotateByThemselves(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		i := openInn(t)
 		other := openInnOn(t, i.store, i.clock, withRoots(i.config.RootKeys))
 		off := openInnOn(t, i.store, i.clock, withRoots(i.config.RootKeys), func(c *innkeeper.Config) { c.KeyRotationPeriod = -1 })
@@ -161,7 +162,7 @@ func TestKeyRotationPeriod(t *testing.T) {
 
 // TestRevokedKey revokes the key that signs, and looks at who learns of it.
 func TestRevokedKey(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		clock := func(c *innkeeper.Config) { c.Clock = time.Now }
 		i := openInn(t, clock)
 		other := openInnOn(t, i.store, i.clock, withRoots(i.config.RootKeys), clock)
@@ -234,7 +235,7 @@ func TestRevokedKeyIsLogged(t *testing.T) {
 // TestHalfRevokedKey loses the store after the feed was written: whoever reads the
 // feed stops using the key at once, and finishes as soon as the store lets it.
 func TestHalfRevokedKey(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		clock := func(c *innkeeper.Config) { c.Clock = time.Now }
 		i := openInn(t, clock)
 		other := openInnOn(t, i.store, i.clock, withRoots(i.config.RootKeys), clock)
@@ -299,7 +300,7 @@ func (i *inn) left(keyIDs []string) []string {
 
 // TestAllKeysRevoked is a leak of the database, in which every key lies.
 func TestAllKeysRevoked(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		clock := func(c *innkeeper.Config) { c.Clock = time.Now }
 		i := openInn(t, clock)
 		other := openInnOn(t, i.store, i.clock, withRoots(i.config.RootKeys), clock)
@@ -362,7 +363,7 @@ func TestAllKeysRevoked(t *testing.T) {
 func TestHalfRevokedKeys(t *testing.T) {
 	const keys = 3
 	for written := range keys + 1 {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			clock := func(c *innkeeper.Config) { c.Clock = time.Now }
 			i := openInn(t, clock)
 			other := openInnOn(t, i.store, i.clock, withRoots(i.config.RootKeys), clock)
@@ -490,7 +491,7 @@ func TestVisitors(t *testing.T) {
 
 // TestKeysAreRewrapped starts servers with root keys in other orders.
 func TestKeysAreRewrapped(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		old := rootkey.Generate()
 		fresh := generateBeside(old)
 		clock := func(c *innkeeper.Config) { c.Clock = time.Now }

@@ -7,10 +7,10 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper"
+	"github.com/innkeeper-auth/innkeeper/internal/bubble"
 	"github.com/innkeeper-auth/innkeeper/rootkey"
 	"github.com/innkeeper-auth/innkeeper/store/memory"
 	"github.com/innkeeper-auth/innkeeper/store/sqlite"
@@ -141,7 +141,7 @@ func (s *slow) SweepSessions(ctx context.Context, before time.Time, limit int) (
 // However much there is to sweep, half of the time belongs to others. A sweep
 // that is told to stop does so in the middle.
 func TestSweepLeavesHalfOfTheTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		stores := memory.New().Stores()
 		fillForSweep(t, stores, time.Now(), 50)
 		store := &slow{SessionStore: stores.Sessions}

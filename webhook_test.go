@@ -16,6 +16,7 @@ import (
 
 	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/innkeepertest"
+	"github.com/innkeeper-auth/innkeeper/internal/bubble"
 	"github.com/innkeeper-auth/innkeeper/rootkey"
 	"github.com/innkeeper-auth/innkeeper/store/memory"
 )
@@ -110,7 +111,7 @@ func (i *inn) webhook(id innkeeper.WebhookID) innkeeper.Webhook {
 
 // TestWebhookIsToldOfThefts steals a token, and looks at what arrives, and what does not.
 func TestWebhookIsToldOfThefts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		r := &receiver{}
 		i, stop := running(t, memory.New(), through(r))
 		defer stop()
@@ -163,7 +164,7 @@ func TestWebhookIsToldOfThefts(t *testing.T) {
 
 // TestWebhookSelection asks for little, and for all.
 func TestWebhookSelection(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		r := &receiver{}
 		i, stop := running(t, memory.New(), through(r))
 		defer stop()
@@ -193,7 +194,7 @@ func TestWebhookSelection(t *testing.T) {
 
 // TestDeliveryIsTriedForADay lets a receiver be down, and notes when it is tried.
 func TestDeliveryIsTriedForADay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		r := &receiver{answer: down}
 		i, stop := running(t, memory.New(), through(r))
 		defer stop()
@@ -257,7 +258,7 @@ func TestDeliveryIsTriedForADay(t *testing.T) {
 // TestReceiverThatIsDownIsLeftAlone makes 3,000 events within an outage of an hour. The
 // receiver is not asked 3,000 times, and misses nothing.
 func TestReceiverThatIsDownIsLeftAlone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		r := &receiver{answer: down}
 		i, stop := running(t, memory.New(), through(r))
 		defer stop()
@@ -288,7 +289,7 @@ func TestReceiverThatIsDownIsLeftAlone(t *testing.T) {
 
 // TestPoisonHoldsNothingUp lets a receiver refuse one message for good.
 func TestPoisonHoldsNothingUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		r := &receiver{}
 		r.answer = func(_ context.Context, m innkeeper.WebhookMessage) error {
 			if strings.Contains(string(m.Body), "poison") {
@@ -311,7 +312,7 @@ func TestPoisonHoldsNothingUp(t *testing.T) {
 
 // TestWhatReceiversAnswer obeys those who say how long, and those who say never again.
 func TestWhatReceiversAnswer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		r := &receiver{}
 		i, stop := running(t, memory.New(), through(r))
 		defer stop()
@@ -344,7 +345,7 @@ func TestWhatReceiversAnswer(t *testing.T) {
 
 // TestSlowReceiverDelaysNobody has one that never answers beside one that does.
 func TestSlowReceiverDelaysNobody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		slow := func(ctx context.Context, m innkeeper.WebhookMessage) error {
 			if strings.Contains(m.URL, "slow") {
 				<-ctx.Done()
@@ -382,7 +383,7 @@ func TestSlowReceiverDelaysNobody(t *testing.T) {
 
 // TestWebhookSecretsOverlap rotates a secret, and one in an emergency.
 func TestWebhookSecretsOverlap(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		r := &receiver{}
 		i, stop := running(t, memory.New(), through(r))
 		defer stop()
@@ -431,7 +432,7 @@ func TestWebhookSecretsOverlap(t *testing.T) {
 // TestWebhookSecretsFollowTheRootKey replaces the root key. The secrets move to the new
 // one, and are what they were.
 func TestWebhookSecretsFollowTheRootKey(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		store, r := memory.New(), &receiver{}
 		old := rootkey.Generate()
 		fresh := generateBeside(old)
@@ -465,7 +466,7 @@ func TestWebhookSecretsFollowTheRootKey(t *testing.T) {
 // when a server stops in the middle. What is different when one dies there is shown by
 // TestWebhookArrivesAgainWhenItsServerDies.
 func TestWebhooksOfSeveralServers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		store, r := memory.New(), &receiver{}
 		root := rootkey.Generate()
 		same := func(c *innkeeper.Config) { c.RootKeys = ringOf(t, root) }
@@ -521,7 +522,7 @@ func TestWebhookArrivesAgainWhenItsServerDies(t *testing.T) {
 		"a delivery that is tried again, without store": {retried: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				store, r := memory.New(), &receiver{}
 				root := rootkey.Generate()
 				same := func(c *innkeeper.Config) { c.RootKeys = ringOf(t, root) }

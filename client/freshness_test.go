@@ -7,12 +7,12 @@ import (
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper"
 	"github.com/innkeeper-auth/innkeeper/client"
 	"github.com/innkeeper-auth/innkeeper/httpapi"
+	"github.com/innkeeper-auth/innkeeper/internal/bubble"
 	"github.com/innkeeper-auth/innkeeper/password"
 	"github.com/innkeeper-auth/innkeeper/rootkey"
 	"github.com/innkeeper-auth/innkeeper/store/memory"
@@ -72,7 +72,7 @@ func (q *quietInn) signedIn(t *testing.T) *client.Source {
 
 // TestADayOfTokens: somebody asks every second, and waits never.
 func TestADayOfTokens(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		q := newQuietInn(t)
 		source := q.signedIn(t)
 		for range 24 * 60 * 60 / 5 {
@@ -94,7 +94,7 @@ func TestADayOfTokens(t *testing.T) {
 // TestAnHourWithoutServer: many ask all the time, and few requests leave. The token
 // serves as long as it lives; then everybody is told when to come back.
 func TestAnHourWithoutServer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		q := newQuietInn(t)
 		source := q.signedIn(t)
 		q.fault = func(w http.ResponseWriter, _ *http.Request) bool {
@@ -131,7 +131,7 @@ func TestRetryAfterIsHonored(t *testing.T) {
 		"date":    {"Retry-After": "Mon, 02 Jan 2040 00:02:00 GMT", "Date": "Mon, 02 Jan 2040 00:00:00 GMT"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				q := newQuietInn(t)
 				source := q.signedIn(t)
 				q.fault = func(w http.ResponseWriter, _ *http.Request) bool {
@@ -164,7 +164,7 @@ func TestRetryAfterIsHonored(t *testing.T) {
 // TestServerThatHangs is given up after 8 seconds a try and 15 in all, and waiters leave
 // when they want to.
 func TestServerThatHangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		q := newQuietInn(t)
 		source := q.signedIn(t)
 		q.fault = func(_ http.ResponseWriter, r *http.Request) bool {

@@ -8,7 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
+
+	"github.com/innkeeper-auth/innkeeper/internal/bubble"
 )
 
 // hexHash spells a vector that is given in hexadecimal.
@@ -262,7 +263,7 @@ func TestForeignHashesAreComparedByTheEngine(t *testing.T) {
 
 // STANDARDS W6: an imported hash takes as much of the bound as it takes memory.
 func TestForeignHashesStandInLine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHasher(t, Config{Params: Params{Memory: 8 << 10}, Concurrency: 4, Queue: -1, InsecureWeakParams: true})
 		f, err := parseForeign("$scrypt$ln=14,r=8,p=1$c2FsdA$AAAAAAAAAAAAAAAAAAAAAA") // 16 MiB
 		if err != nil {

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 
 	"pgregory.net/rapid"
+
+	"github.com/innkeeper-auth/innkeeper/internal/bubble"
 )
 
 // caller is someone at a gate.
@@ -141,7 +143,7 @@ func (m *gateModel) check(rt *rapid.T) {
 func TestGateAgainstModel(t *testing.T) {
 	// Inside a bubble a test has no deadline, and rapid asks for one if it can.
 	type withoutDeadline struct{ rapid.TB }
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		rapid.Check(withoutDeadline{t}, func(rt *rapid.T) {
 			capacity := rapid.IntRange(1, 4).Draw(rt, "capacity")
 			ctx, cancel := context.WithCancel(context.Background())

@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 	"pgregory.net/rapid"
+
+	"github.com/innkeeper-auth/innkeeper/internal/bubble"
 )
 
 const secret = "correct horse battery staple"
@@ -378,7 +380,7 @@ func (p *probe) expect(t *testing.T, running, finished int) {
 // In a bubble of synctest, Wait returns once every caller either is inside a hash
 // or waits for its turn, so the counts are exact.
 func TestConcurrencyIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHasher(t, Config{Params: cheap, Concurrency: 2, Queue: 3, InsecureWeakParams: true})
 		encoded, err := h.Hash(t.Context(), secret)
 		if err != nil {
@@ -417,7 +419,7 @@ func TestConcurrencyIsBounded(t *testing.T) {
 }
 
 func TestNegativeQueueMeansNoWaiting(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHasher(t, Config{Params: cheap, Concurrency: 1, Queue: -1, InsecureWeakParams: true})
 		p := holdHashes(h)
 		go func() { _ = h.VerifyUnknown(t.Context(), secret) }()
@@ -431,7 +433,7 @@ func TestNegativeQueueMeansNoWaiting(t *testing.T) {
 }
 
 func TestCancelledWaiterLeavesTheQueue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHasher(t, Config{Params: cheap, Concurrency: 1, Queue: 1, InsecureWeakParams: true})
 		p := holdHashes(h)
 		go func() { _ = h.VerifyUnknown(t.Context(), secret) }()
@@ -474,7 +476,7 @@ func TestCancelledContextStartsNothing(t *testing.T) {
 
 // Stored hashes that need more memory than new ones take more of the bound.
 func TestMemoryIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHasher(t, Config{Params: Params{Memory: 64}, Concurrency: 4, InsecureWeakParams: true})
 		p := holdHashes(h)
 		verify := func(memory uint32) {
@@ -529,7 +531,7 @@ func expectIdle(t testing.TB, g *gate) {
 
 // Strangers who fill their line neither keep out who comes first, nor are served before.
 func TestFirstHasALineOfItsOwn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newCheapHasher(t)
 		h.gate = newGate(1, 2)
 		turn := make(chan struct{})

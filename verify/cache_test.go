@@ -7,16 +7,16 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper/accesstoken"
+	"github.com/innkeeper-auth/innkeeper/internal/bubble"
 	"github.com/innkeeper-auth/innkeeper/verify"
 )
 
 // A token that comes again costs no signature, and expires all the same.
 func TestCachedTokensExpire(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newIssuer(t)
 		v := iss.verifier(t)
 		token := iss.token(t, func(c *accesstoken.Claims) { c.ExpiresAt = time.Now().Add(time.Minute) })
@@ -37,7 +37,7 @@ func TestCachedTokensExpire(t *testing.T) {
 
 // A token whose key has left the key set is not good any more, cached or not.
 func TestCacheFollowsTheKeys(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newIssuer(t)
 		v := iss.verifier(t)
 		token := iss.token(t)

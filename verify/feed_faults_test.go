@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper/accesstoken"
+	"github.com/innkeeper-auth/innkeeper/internal/bubble"
 	"github.com/innkeeper-auth/innkeeper/internal/revoked"
 	"github.com/innkeeper-auth/innkeeper/internal/testengine"
 	"github.com/innkeeper-auth/innkeeper/verify"
@@ -42,7 +43,7 @@ func text(body string) http.HandlerFunc {
 // Routes are set up while the first look is under way. That must not end the wait
 // for it: nothing would be known yet.
 func TestRoutesDuringTheFirstLook(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newFeedIssuer(t)
 		iss.pageSize = 1000
 		iss.revoke(revoked.Session, "ended")
@@ -61,7 +62,7 @@ func TestRoutesDuringTheFirstLook(t *testing.T) {
 // Who leaves before the first look has ended has not been let in: a handler may act
 // for somebody who does not wait for the answer.
 func TestWhoLeavesBeforeTheFirstLook(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newFeedIssuer(t)
 		iss.set(func(f *feedIssuer) { f.down = hang })
 		v := iss.verifier(t)
@@ -76,7 +77,7 @@ func TestWhoLeavesBeforeTheFirstLook(t *testing.T) {
 
 // The answer says what was true when it was written, not when it arrived.
 func TestAnswerThatWasDelayed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newFeedIssuer(t)
 		var delay atomic.Int64
 		network := transport(func(w http.ResponseWriter, r *http.Request) {
@@ -106,7 +107,7 @@ func TestAnswerThatWasDelayed(t *testing.T) {
 // A fresh view stays fresh however news are spread.
 func TestNewsDoNotMakeAViewStale(t *testing.T) {
 	for _, every := range []time.Duration{10, 100, 320, 330, 340, 600, 999} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			iss := newFeedIssuer(t)
 			iss.set(func(f *feedIssuer) { f.lag = 250 * time.Millisecond })
 			v := iss.verifier(t)
@@ -139,7 +140,7 @@ func TestMistakenIssuersAreNotFlooded(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				iss := newFeedIssuer(t)
 				iss.set(func(f *feedIssuer) {
 					f.down = func(w http.ResponseWriter, r *http.Request) {
@@ -173,7 +174,7 @@ func TestAnswersThatCannotBeRight(t *testing.T) {
 		"backwards":     `{"entries":[],"next":0}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				iss := newFeedIssuer(t)
 				v := iss.verifier(t)
 				time.Sleep(time.Minute)
@@ -194,7 +195,7 @@ func TestLagOfTheServer(t *testing.T) {
 	for _, times := range []string{
 		`"lag_ms":31536000000`, `"lag_ms":9223372036854775807`, `"lag_ms":9223372036854775807,"waited_ms":9223372036854775807`,
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			iss := newFeedIssuer(t)
 			iss.set(func(f *feedIssuer) { f.down = text(`{"snapshot":true,"entries":[],"next":7,` + times + `}`) })
 			v := iss.verifier(t)
@@ -208,7 +209,7 @@ func TestLagOfTheServer(t *testing.T) {
 
 // What a cache has kept says how things were (RFC 9111 §5.1).
 func TestAnswersFromACache(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newFeedIssuer(t)
 		iss.set(func(f *feedIssuer) {
 			f.down = func(w http.ResponseWriter, _ *http.Request) {
@@ -229,7 +230,7 @@ func TestAnswersFromACache(t *testing.T) {
 
 // A client's own time limit is for answers that come soon, and these do not.
 func TestClientWithATimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newFeedIssuer(t)
 		var seen []verify.FeedStatus
 		client := &http.Client{Transport: transport(iss.serve), Timeout: 5 * time.Second}
@@ -250,7 +251,7 @@ func TestClientWithATimeout(t *testing.T) {
 
 // An issuer that is back is noticed at the next attempt, not when there is news.
 func TestRecoveryIsNoticedAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newFeedIssuer(t)
 		v := iss.verifier(t)
 		time.Sleep(time.Minute)
@@ -267,7 +268,7 @@ func TestRecoveryIsNoticedAtOnce(t *testing.T) {
 // After a key was revoked, its tokens cost the issuer no questions, and the keys are
 // fetched again without a token that would need a new one.
 func TestRevokedKey(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newFeedIssuer(t)
 		v := iss.verifier(t)
 		old := iss.token(t)
@@ -305,7 +306,7 @@ func TestRevokedKey(t *testing.T) {
 // An issuer that revokes keys without end costs a bounded amount of memory, and it is
 // the latest that count.
 func TestKeysWithoutEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newFeedIssuer(t)
 		iss.pageSize = 10_000
 		first := iss.token(t)
@@ -333,7 +334,7 @@ func TestKeysWithoutEnd(t *testing.T) {
 // refused, and nothing else.
 func TestFollowerIsLikeItsModel(t *testing.T) {
 	for seed := range uint64(60) {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
 			iss := newFeedIssuer(t)
 			iss.pageSize = 1 + rng.IntN(4)

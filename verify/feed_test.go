@@ -17,6 +17,7 @@ import (
 
 	"github.com/innkeeper-auth/innkeeper/accesstoken"
 	"github.com/innkeeper-auth/innkeeper/innkeepertest"
+	"github.com/innkeeper-auth/innkeeper/internal/bubble"
 	"github.com/innkeeper-auth/innkeeper/internal/revoked"
 	"github.com/innkeeper-auth/innkeeper/verify"
 )
@@ -188,7 +189,7 @@ func accepted(t *testing.T, v *verify.Verifier, token string) {
 // What is revoked is refused, whether the token was seen before or not, and by
 // session, by user and by key.
 func TestRevokedTokensAreRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newFeedIssuer(t)
 		v := iss.verifier(t)
 		session := iss.token(t, func(c *accesstoken.Claims) { c.SessionID = "ended" })
@@ -233,7 +234,7 @@ func keyOf(t *testing.T, token string) string {
 // A snapshot comes in pages, and a cursor that the issuer does not know begins it
 // anew. Nothing that is known is forgotten in between.
 func TestSnapshotsAndGaps(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newFeedIssuer(t)
 		var ids []string
 		for i := range 10 {
@@ -260,7 +261,7 @@ func TestSnapshotsAndGaps(t *testing.T) {
 
 // The first request waits for the first look, and no longer than five seconds.
 func TestFirstLook(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newFeedIssuer(t)
 		iss.set(func(f *feedIssuer) { f.down = hang })
 		v := iss.verifier(t)
@@ -295,7 +296,7 @@ func TestStaleness(t *testing.T) {
 		"reads no more": nil, // the server itself lags behind its store
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { testStaleness(t, failure) })
+			bubble.Test(t, func(t *testing.T) { testStaleness(t, failure) })
 		})
 	}
 }
@@ -367,7 +368,7 @@ func testStaleness(t *testing.T, failure http.HandlerFunc) {
 // An issuer that answers and does not reach its database is reported as well, and soon;
 // and so is its end. A moment without the database is nothing to report.
 func TestIssuerWithoutItsDatabase(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newFeedIssuer(t)
 		var seen []verify.FeedStatus
 		var log bytes.Buffer
@@ -407,7 +408,7 @@ func TestIssuerWithoutItsDatabase(t *testing.T) {
 
 // An answer that was on its way for long is no proof of how things are now.
 func TestAnswerThatLayAround(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newFeedIssuer(t)
 		v := iss.verifier(t)
 		accepted(t, v, iss.token(t))
@@ -426,7 +427,7 @@ func TestAnswerThatLayAround(t *testing.T) {
 
 // An issuer that answers at once without news is not asked all the time.
 func TestFollowerIsNoFlood(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newFeedIssuer(t)
 		iss.set(func(f *feedIssuer) {
 			f.down = func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"entries":[],"next":7}`)) }
@@ -447,7 +448,7 @@ func TestFollowerIsNoFlood(t *testing.T) {
 
 // Sessions are forgotten when no token of theirs can be alive, and not before.
 func TestOldEntriesAreForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newFeedIssuer(t)
 		iss.revoke(revoked.Session, "ended")
 		v := iss.verifier(t)
@@ -481,7 +482,7 @@ func TestEntriesAreKeptAfterALateAging(t *testing.T) {
 		"pages": {pages, 67 * time.Minute, 131 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				iss := newFeedIssuer(t)
 				begin := time.Now()
 				at := func(d time.Duration) { time.Sleep(time.Until(begin.Add(d))) }
@@ -505,7 +506,7 @@ func TestEntriesAreKeptAfterALateAging(t *testing.T) {
 }
 
 func TestCloseIsPromptAndHarmless(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newFeedIssuer(t)
 		iss.revoke(revoked.Session, "ended")
 		v := iss.verifier(t)
@@ -537,7 +538,7 @@ func panics(call func()) (panicked bool) {
 // A time that cannot be kept is refused at the start, and does not turn into refusals of
 // most requests; one that is not refused is kept.
 func TestShortestTimesOfAFreshView(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newFeedIssuer(t)
 		iss.set(func(f *feedIssuer) { f.lag = 250 * time.Millisecond }) // as that of a server
 		v := iss.verifier(t)
@@ -568,7 +569,7 @@ func TestShortestTimesOfAFreshView(t *testing.T) {
 
 // RFC 9470: the challenge says how recent a sign-in is wanted.
 func TestRequireRecentAuth(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newIssuer(t)
 		v := iss.verifier(t)
 		careful := v.RequireRecentAuth(10*time.Minute, http.HandlerFunc(greet))

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper/accesstoken"
+	"github.com/innkeeper-auth/innkeeper/internal/bubble"
 	"github.com/innkeeper-auth/innkeeper/verify"
 )
 
@@ -37,7 +38,7 @@ func fetched(t testing.TB, iss *issuer, want int64) {
 
 // New does not touch the network, and the first use fetches once.
 func TestLazyFetch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newIssuer(t)
 		v := iss.verifier(t)
 		time.Sleep(time.Hour)
@@ -69,7 +70,7 @@ func TestConcurrentFirstUse(t *testing.T) {
 
 // A18: however many unknown keys are named, the issuer is asked once in a while.
 func TestUnknownKeyFlood(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newIssuer(t)
 		v := iss.verifier(t)
 		good, bad := iss.token(t), iss.stranger(t)
@@ -96,7 +97,7 @@ func TestUnknownKeyFlood(t *testing.T) {
 // A18: while a flood waits for an issuer that hangs, known keys serve at once,
 // and the flood waits for a bounded time.
 func TestFloodBlocksNobodyElse(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newIssuer(t)
 		v := iss.verifier(t)
 		good, bad := iss.token(t), iss.stranger(t)
@@ -134,7 +135,7 @@ func TestFloodBlocksNobodyElse(t *testing.T) {
 }
 
 func TestNewKeyIsPickedUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newIssuer(t)
 		v := iss.verifier(t)
 		old := iss.token(t)
@@ -154,7 +155,7 @@ func TestNewKeyIsPickedUp(t *testing.T) {
 // An API that sees no traffic must not accept, for the first request after a
 // quiet night, a key that was withdrawn in it.
 func TestWithdrawnKeyAfterIdleTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newIssuer(t)
 		v := iss.verifier(t)
 		old := iss.token(t)
@@ -171,7 +172,7 @@ func TestWithdrawnKeyAfterIdleTime(t *testing.T) {
 
 // A busy API renews in the background and never waits, even for a slow issuer.
 func TestBusyVerifierNeverWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newIssuer(t)
 		v := iss.verifier(t)
 		token := iss.token(t)
@@ -194,7 +195,7 @@ func TestBusyVerifierNeverWaits(t *testing.T) {
 // Keys that are past their age go on serving while the issuer is down, and only
 // the first request notices.
 func TestIssuerDown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newIssuer(t)
 		var log bytes.Buffer
 		v := newVerifier(t, verify.Config{
@@ -279,7 +280,7 @@ func TestIssuerRestarts(t *testing.T) {
 
 // Without any keys a token is neither good nor bad.
 func TestNoKeysAtAll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newIssuer(t)
 		v := iss.verifier(t)
 		iss.setAnswer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
@@ -300,7 +301,7 @@ func TestNoKeysAtAll(t *testing.T) {
 
 // Who came first may leave: the fetch goes on for the others.
 func TestCancelledCallerHarmsNobody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newIssuer(t)
 		iss.setAnswer(iss.slow(time.Second))
 		v := iss.verifier(t)
@@ -350,7 +351,7 @@ func TestCacheControl(t *testing.T) {
 		{[]string{"max-age=99999999999999999999"}, time.Minute},
 	} {
 		t.Run(strings.Join(tt.header, "+"), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				iss := newIssuer(t)
 				iss.header["Cache-Control"] = tt.header
 				v := iss.verifier(t)
@@ -433,7 +434,7 @@ func TestBadKeySets(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				iss := &issuer{url: iss.url, keys: iss.keys, answer: tt.answer}
 				want := verify.ErrUnavailable
 				if tt.ok {
@@ -467,7 +468,7 @@ func TestHTTPClientIsCopied(t *testing.T) {
 // Many tokens of old and new keys while the issuer rotates and fails (run with
 // -race).
 func TestConcurrentUse(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newIssuer(t)
 		v := iss.verifier(t)
 		first := iss.token(t)

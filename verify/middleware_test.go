@@ -7,10 +7,10 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper/accesstoken"
+	"github.com/innkeeper-auth/innkeeper/internal/bubble"
 	"github.com/innkeeper-auth/innkeeper/verify"
 )
 
@@ -35,7 +35,7 @@ const (
 
 // B1 to B3 and B6: what every kind of request is told.
 func TestChallenges(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newIssuer(t)
 		handler := iss.verifier(t).RequireAuth(http.HandlerFunc(greet))
 		good := iss.token(t)
@@ -114,7 +114,7 @@ func TestChallenges(t *testing.T) {
 
 // B2: 403 for a good token of somebody who may not.
 func TestRequireRoleAndPermission(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newIssuer(t)
 		v := iss.verifier(t)
 		next := http.HandlerFunc(greet)
@@ -158,7 +158,7 @@ func TestRequireRoleAndPermission(t *testing.T) {
 
 // B4, B7: a token anywhere but in the header does not exist.
 func TestOtherTransportsAreNotRead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newIssuer(t)
 		handler := iss.verifier(t).RequireAuth(http.HandlerFunc(greet))
 		token := iss.token(t)
@@ -197,7 +197,7 @@ func TestOtherTransportsAreNotRead(t *testing.T) {
 
 // A dependency that fails is never a sign-out.
 func TestUnavailable(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newIssuer(t)
 		iss.setAnswer(hang)
 		handler := iss.verifier(t).RequireAuth(http.HandlerFunc(greet))

@@ -6,10 +6,10 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/innkeeper-auth/innkeeper/accesstoken"
+	"github.com/innkeeper-auth/innkeeper/internal/bubble"
 	"github.com/innkeeper-auth/innkeeper/verify"
 )
 
@@ -64,7 +64,7 @@ func TestConfig(t *testing.T) {
 }
 
 func TestVerifyReturnsTheIdentity(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newIssuer(t)
 		got, err := iss.verifier(t).Verify(t.Context(), iss.token(t))
 		if err != nil {
@@ -90,7 +90,7 @@ func TestVerifyReturnsTheIdentity(t *testing.T) {
 
 // An error never comes with an identity.
 func TestVerifyRefuses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newIssuer(t)
 		v := iss.verifier(t)
 		for name, tt := range map[string]struct {
@@ -121,7 +121,7 @@ func TestSkew(t *testing.T) {
 		{time.Second, time.Second},
 		{5 * time.Minute, 5 * time.Minute},
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			iss := newIssuer(t)
 			v := newVerifier(t, verify.Config{Issuer: iss.url, Skew: tt.configured, HTTPClient: &http.Client{Transport: iss}})
 			token := iss.token(t, func(c *accesstoken.Claims) { c.ExpiresAt = time.Now().Add(time.Minute) })
@@ -134,7 +134,7 @@ func TestSkew(t *testing.T) {
 }
 
 func TestAudience(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		iss := newIssuer(t)
 		const api = "https://api.example.com"
 		v := newVerifier(t, verify.Config{Issuer: iss.url, Audience: api, HTTPClient: &http.Client{Transport: iss}})
@@ -144,7 +144,7 @@ func TestAudience(t *testing.T) {
 }
 
 func TestJWKSURL(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		for _, tt := range []struct{ issuer, configured, want string }{
 			{"https://auth.example.com", "", "https://auth.example.com/.well-known/jwks.json"},
 			{"https://auth.example.com/", "", "https://auth.example.com/.well-known/jwks.json"},

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"reflect"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/innkeeper-auth/innkeeper/internal/bubble"
 )
 
 // steady is a client whose requests take always as long.
@@ -20,7 +21,7 @@ func steady(step string, took time.Duration) Client {
 
 // TestRunCounts measures clients of which everybody knows how fast they are.
 func TestRunCounts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		clients := []Client{steady("fast", 10*time.Millisecond), steady("fast", 10*time.Millisecond), steady("slow", 250*time.Millisecond)}
 		begin := time.Now()
 		result := Run(t.Context(), clients, Options{WarmUp: time.Second, Duration: 4 * time.Second})
@@ -46,7 +47,7 @@ func TestRunCounts(t *testing.T) {
 // TestRunWaitsForTheSlowest counts the request that outlasts the run, and not the
 // one that began before it.
 func TestRunWaitsForTheSlowest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		begin := time.Now()
 		result := Run(t.Context(), []Client{steady("slow", 3*time.Second)}, Options{WarmUp: time.Second, Duration: 3 * time.Second})
 		if took := time.Since(begin); took != 6*time.Second {
@@ -68,7 +69,7 @@ func TestRunCutShort(t *testing.T) {
 		{500 * time.Millisecond, 0, 0},
 		{3*time.Second + 50*time.Millisecond, 2*time.Second + 50*time.Millisecond, 21},
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), c.after)
 			defer cancel()
 			torn := false
@@ -88,7 +89,7 @@ func TestRunCutShort(t *testing.T) {
 
 // TestRunWithoutEnd measures until the context ends, which cuts nothing short.
 func TestRunWithoutEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour-time.Millisecond)
 		defer cancel()
 		result := Run(ctx, []Client{steady("step", time.Second)}, Options{})
@@ -102,7 +103,7 @@ func TestRunWithoutEnd(t *testing.T) {
 // TestRunFailures counts failures by kind, from the first request on, and makes
 // clients pause after each.
 func TestRunFailures(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		first := errors.New("first")
 		n := 0
 		client := Repeat("step", func(context.Context) error {
@@ -131,7 +132,7 @@ func TestRunFailures(t *testing.T) {
 
 // TestRunBoundsKinds holds on to a bounded number of kinds.
 func TestRunBoundsKinds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		n := 0
 		client := Repeat("step", func(context.Context) error {
 			n++
@@ -148,7 +149,7 @@ func TestRunBoundsKinds(t *testing.T) {
 // TestRunProgress reports every second what was measured so far, in values that
 // the run does not touch any more.
 func TestRunProgress(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var seen []Result
 		Run(t.Context(), []Client{steady("step", 90*time.Millisecond)}, Options{
 			WarmUp: 1500 * time.Millisecond, Duration: 3 * time.Second,

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+
+	"github.com/innkeeper-auth/innkeeper/internal/bubble"
 )
 
 // token makes what looks like a refresh token.
@@ -118,7 +120,7 @@ func TestStrictTakesTheKeyAway(t *testing.T) {
 
 // TestLost waits for clients that give up, and for others that do not.
 func TestLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := httptest.NewRecorder()
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, refreshPath, nil)
 		hangUp(w, r) // returns: nobody is kept for ever
@@ -130,7 +132,7 @@ func TestLost(t *testing.T) {
 
 // TestOvertaken lets a later refresh of the same session go first, and no other.
 func TestOvertaken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		i := &injector{passed: map[string]*passage{}}
 		passed := make(chan struct{})
 		go func() {
