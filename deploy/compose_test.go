@@ -67,7 +67,8 @@ func startHouse(t testing.TB) *house {
 	for _, name := range []string{"node1", "node2"} {
 		h.startNode(name)
 	}
-	h.nginx = startNginx(t, nginxConf(t, h.nodes["node1"].addr, h.nodes["node2"].addr))
+	conf := nginxConf(t, h.nodes["node1"].addr, h.nodes["node2"].addr)
+	h.nginx = startNginx(t, replace(t, conf, "keepalive_timeout 4s;", "keepalive_timeout 400ms;"))
 	return h
 }
 
@@ -226,6 +227,7 @@ func (n *process) start() {
 // end sends a signal and waits for the end, for longer than it may take.
 func (n *process) end(sig syscall.Signal) {
 	n.t.Helper()
+	client.CloseIdleConnections() // it would wait for them, and nobody uses them any more
 	_ = n.cmd.Process.Signal(sig)
 	select {
 	case <-n.ended:
@@ -328,8 +330,13 @@ func signIn(addr string) (*answer, error) {
 	return call("POST", addr, "/auth/login", map[string]string{"username": "ada", "password": guestPassword, "delivery": "body"})
 }
 
+// refresh without a key is one that no proxy may repeat.
 func refresh(addr, token, key string) (*answer, error) {
-	return call("POST", addr, "/auth/refresh", map[string]string{"refresh_token": token}, "Idempotency-Key", key)
+	body := map[string]string{"refresh_token": token}
+	if key == "" {
+		return call("POST", addr, "/auth/refresh", body)
+	}
+	return call("POST", addr, "/auth/refresh", body, "Idempotency-Key", key)
 }
 
 func newKey(generation uint32) string {
@@ -435,8 +442,9 @@ type guests struct {
 	failures []string
 }
 
-// startGuests lets some clients refresh and look, and one of them sign in too.
-func (h *house) startGuests(front string, number int, signingIn bool) *guests {
+// startGuests lets some clients refresh and look. While nobody dies, every other
+// refresh has no key, and one more client signs in: nginx may repeat neither.
+func (h *house) startGuests(front string, number int, nobodyDies bool) *guests {
 	h.t.Helper()
 	ctx, leave := context.WithCancel(h.t.Context())
 	g := &guests{t: h.t, leave: leave, asked: make(map[string]bool)}
@@ -445,7 +453,11 @@ func (h *house) startGuests(front string, number int, signingIn bool) *guests {
 		a = must(h.t, http.StatusOK, a, err)
 		g.gone.Go(func() {
 			for ctx.Err() == nil {
-				next, err := refresh(front, a.RefreshToken, newKey(a.Session.Generation))
+				key := newKey(a.Session.Generation)
+				if nobodyDies && a.Session.Generation%2 == 1 {
+					key = ""
+				}
+				next, err := refresh(front, a.RefreshToken, key)
 				if !g.note("refresh", next, err) {
 					return
 				}
@@ -457,7 +469,7 @@ func (h *house) startGuests(front string, number int, signingIn bool) *guests {
 			}
 		})
 	}
-	if signingIn {
+	if nobodyDies {
 		g.gone.Go(func() {
 			for ctx.Err() == nil {
 				a, err := signIn(front)

@@ -254,7 +254,7 @@ func TestUnit(t *testing.T) {
 // has to wait longer than it takes, and nginx forgets a failure sooner than the
 // next node goes.
 func TestTimesFit(t *testing.T) {
-	const finish = 15 * time.Second // shutdownTimeout in cmd/innkeeper
+	const farewell, finish = 5 * time.Second, 15 * time.Second // and shutdownTimeout, in cmd/innkeeper
 	c := readComposition(t)
 	number := func(file, pattern string) time.Duration {
 		found := regexp.MustCompile(pattern).FindStringSubmatch(read(t, file))
@@ -277,12 +277,15 @@ func TestTimesFit(t *testing.T) {
 		if drain <= forget {
 			t.Errorf("%s drains for %v, and nginx leaves a node out for %v", name, drain, forget)
 		}
-		if node.StopGrace <= drain+finish {
-			t.Errorf("%s has %v to stop, and takes up to %v", name, node.StopGrace, drain+finish)
+		if node.StopGrace <= drain+farewell+finish {
+			t.Errorf("%s has %v to stop, and takes up to %v", name, node.StopGrace, drain+farewell+finish)
 		}
-		if stop := number("innkeeper.service", `TimeoutStopSec=(\d+)s`); stop <= drain+finish {
+		if stop := number("innkeeper.service", `TimeoutStopSec=(\d+)s`); stop <= drain+farewell+finish {
 			t.Errorf("systemd gives %v to stop", stop)
 		}
+	}
+	if kept := number("nginx.conf", `keepalive_timeout (\d+)s`); kept >= farewell {
+		t.Errorf("nginx keeps a connection for %v, and a node that stops does for %v", kept, farewell)
 	}
 	if answer, wait := 10*time.Second, number("nginx.conf", `\n    proxy_read_timeout (\d+)s`); wait <= answer {
 		t.Errorf("nginx waits %v, and a node answers within %v", wait, answer)

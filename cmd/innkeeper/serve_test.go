@@ -51,6 +51,41 @@ func TestShutdownIsBounded(t *testing.T) {
 	}
 }
 
+// TestKeptConnectionsAreNotCutOff stops a server to which somebody keeps a connection:
+// each request on it is answered, and the last answer says that it is the last.
+func TestKeptConnectionsAreNotCutOff(t *testing.T) {
+	listener, err := listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		nothing := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+		how := stopping{drain: time.Millisecond, limit: time.Second}
+		done <- serveUntilDone(ctx, listener, nothing, how, slog.New(slog.DiscardHandler))
+	}()
+	client := &http.Client{Transport: &http.Transport{}}
+	ask := func() *http.Response {
+		resp, err := client.Post("http://"+listener.Addr().String(), "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp
+	}
+	if ask().Close {
+		t.Error("the connection was not kept")
+	}
+	stop()
+	for !ask().Close {
+		time.Sleep(time.Millisecond)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestIsLoopback(t *testing.T) {
 	for host, want := range map[string]bool{
 		"localhost": true, "127.0.0.1": true, "127.8.9.10": true, "::1": true,

@@ -24,9 +24,13 @@ const shutdownTimeout = 15 * time.Second
 // who has mistaken the unit would wait for.
 const maxDrainDelay = 5 * time.Minute
 
+// farewell bounds how long proxies have, after a drain, to use or to close the connections
+// that they keep. They close them before that if they keep them for less without use.
+const farewell = 5 * time.Second
+
 // stopping says how a server stops.
 type stopping struct {
-	drain time.Duration // how long it goes on while it says that it is not ready
+	drain time.Duration // how long it goes on while it says that it is not ready; 0: nobody has to notice
 	limit time.Duration // of requests that have begun by then
 	// release lets those go who wait for news, so that the limit is not theirs, and
 	// followed waits until they have left; nil: there is nobody.
@@ -53,13 +57,14 @@ func background(ctx context.Context, authority *innkeeper.Authority) (end, wait 
 	return end, wait, nil
 }
 
-// serveUntilDone serves until the context ends. Then it says that it is not ready,
-// goes on for a while for those who have not noticed yet, accepts nobody else, and
-// finishes what has begun, within a limit.
+// serveUntilDone serves until the context ends. Then it says that it is not ready, goes
+// on for a while for those who have not noticed yet, accepts nobody else, and finishes
+// what has begun, within a limit.
 func serveUntilDone(ctx context.Context, listener net.Listener, handler http.Handler, how stopping, log *slog.Logger) error {
-	gate := &readiness{next: handler}
-	server := httpapi.NewServer(listener.Addr().String(), gate)
+	door := &door{next: handler}
+	server := httpapi.NewServer(listener.Addr().String(), door)
 	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
+	server.ConnState = door.count
 	if how.release != nil {
 		server.RegisterOnShutdown(how.release)
 	}
@@ -70,7 +75,7 @@ func serveUntilDone(ctx context.Context, listener net.Listener, handler http.Han
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
-	gate.stopping.Store(true)
+	door.stopping.Store(true)
 	if how.drain > 0 {
 		log.Info("stopping: not ready any more, and answering on until load balancers have noticed", "drain_delay", how.drain.String())
 		select {
@@ -78,6 +83,7 @@ func serveUntilDone(ctx context.Context, listener net.Listener, handler http.Han
 			return fmt.Errorf("serve: %w", err)
 		case <-time.After(how.drain):
 		}
+		door.empty(listener)
 	}
 	log.Info("stopping: requests that have begun are finished")
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), how.limit)
@@ -94,17 +100,45 @@ func serveUntilDone(ctx context.Context, listener net.Listener, handler http.Han
 	return nil
 }
 
-// readiness answers /readyz itself once the server is stopping: whether the store
-// answers does not matter any more.
-type readiness struct {
+// door is what requests come through: it knows who is inside, and tells them when the
+// server stops.
+type door struct {
 	next     http.Handler
-	stopping atomic.Bool
+	stopping atomic.Bool  // answers /readyz with 503
+	closing  atomic.Bool  // answers, and closes the connection
+	open     atomic.Int64 // connections
 }
 
-// ServeHTTP implements [http.Handler].
-func (g *readiness) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !g.stopping.Load() || r.URL.Path != "/readyz" || r.Method != http.MethodGet && r.Method != http.MethodHead {
-		g.next.ServeHTTP(w, r)
+// count implements [http.Server.ConnState].
+func (d *door) count(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		d.open.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		d.open.Add(-1)
+	}
+}
+
+// empty accepts no more connections, and waits until those that there are have been
+// closed after one more request, or without one by whoever keeps them. A connection that
+// the server closes may have a request on its way, and a proxy that has lost the answer
+// to a POST must not repeat it (RFC 9110 section 9.2.2).
+func (d *door) empty(listener net.Listener) {
+	_ = listener.Close() // it accepts nobody, however that ends
+	d.closing.Store(true)
+	for end := time.Now().Add(farewell); d.open.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// ServeHTTP implements [http.Handler]. It answers /readyz itself once the server is
+// stopping: whether the store answers does not matter any more.
+func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if d.closing.Load() {
+		w.Header().Set("Connection", "close")
+	}
+	if !d.stopping.Load() || r.URL.Path != "/readyz" || r.Method != http.MethodGet && r.Method != http.MethodHead {
+		d.next.ServeHTTP(w, r)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
