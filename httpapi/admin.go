@@ -15,8 +15,13 @@ import (
 // clerk is who calls /admin: a person with the role admin, or a service whose
 // credential has a scope for it.
 type clerk struct {
-	by      innkeeper.Requester // without a session: a service
-	isAdmin bool                // may do anything, and so become anybody
+	by      innkeeper.Requester
+	service *innkeeper.Service // nil: a person with the role admin
+}
+
+// isAdmin says who may do anything, and so become anybody.
+func (c *clerk) isAdmin() bool {
+	return c.service == nil || c.service.Allows(innkeeper.ScopeAdmin)
 }
 
 type clerkKey struct{}
@@ -63,7 +68,7 @@ func (a *API) admit(ctx context.Context, authorization []string, scope innkeeper
 		return nil, forbidden(err.Error())
 	}
 	by := innkeeper.Requester{Actor: innkeeper.UserActor(caller.Subject.ID), Client: clientOf(ctx), SessionID: caller.Session.ID}
-	return &clerk{by: by, isAdmin: true}, nil
+	return &clerk{by: by}, nil
 }
 
 func (a *API) admitService(ctx context.Context, secret string, scope innkeeper.ServiceScope) (*clerk, error) {
@@ -81,5 +86,5 @@ func (a *API) admitService(ctx context.Context, secret string, scope innkeeper.S
 		return nil, err
 	}
 	by := innkeeper.Requester{Actor: service.Actor(), Client: clientOf(ctx)}
-	return &clerk{by: by, isAdmin: service.Allows(innkeeper.ScopeAdmin)}, nil
+	return &clerk{by: by, service: service}, nil
 }

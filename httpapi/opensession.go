@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -25,10 +26,10 @@ type openSessionInput struct {
 // openSession opens a session for somebody whom the caller has authenticated. The
 // answer is that of a sign-in, for the caller to pass on.
 func (a *API) openSession(ctx context.Context, in *openSessionInput) (*tokensOutput, error) {
-	body := &in.Body
+	body, clerk := &in.Body, clerkOf(ctx)
 	req := innkeeper.OpenSessionRequest{
 		Username: body.Username, Methods: body.Methods, Delivery: delivery(body.Delivery), Device: body.Device,
-		Client: innkeeper.Client{UserAgent: body.UserAgent}, AllowAdmin: clerkOf(ctx).isAdmin,
+		Client: innkeeper.Client{UserAgent: body.UserAgent}, AllowAdmin: clerk.isAdmin(),
 	}
 	if body.UserID != "" {
 		id, err := innkeeper.ParseUserID(body.UserID)
@@ -47,7 +48,11 @@ func (a *API) openSession(ctx context.Context, in *openSessionInput) (*tokensOut
 		}
 		req.Client.Addr = addr.Unmap()
 	}
-	grant, err := a.authority.OpenSession(ctx, req, byClerk(ctx))
+	grant, err := a.authority.OpenSession(ctx, req, clerk.by)
+	if errors.Is(err, innkeeper.ErrUserIsAdmin) {
+		// It lacks the scope for that, which is worth an event like any other time.
+		_ = a.authority.AuthorizeService(ctx, clerk.service, innkeeper.ScopeAdmin, clerk.by.Client)
+	}
 	if err != nil {
 		return nil, err
 	}

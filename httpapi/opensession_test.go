@@ -98,4 +98,12 @@ func TestOpenSession(t *testing.T) {
 			}
 		})
 	}
+
+	// A service that asks for an administrator is told of, like one that lacks any scope.
+	log := request(t, "GET", inn.URL+"/admin/events?kind=service.refused", "", "Authorization", bearer(root))
+	for _, service := range []string{"service:web", "service:api"} {
+		if !strings.Contains(log.text, `"`+service+`"`) {
+			t.Errorf("%s was refused, and the audit log says %s", service, log.text)
+		}
+	}
 }
