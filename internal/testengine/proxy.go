@@ -20,7 +20,7 @@ type Proxy struct {
 	group  sync.WaitGroup // every goroutine
 
 	mu       sync.Mutex
-	listener net.Listener // nil while it refuses
+	listener *net.TCPListener // nil while it refuses
 	links    map[*link]struct{}
 	pass     chan struct{} // closed while bytes may pass
 	closed   bool
@@ -61,7 +61,7 @@ func (p *Proxy) Refuse() error {
 	if p.listener == nil {
 		return nil
 	}
-	err := p.listener.Close()
+	err := stopListening(p.listener)
 	p.listener = nil
 	return err
 }
@@ -129,7 +129,7 @@ func (p *Proxy) Close() error {
 	return err
 }
 
-func (p *Proxy) accept(l net.Listener) {
+func (p *Proxy) accept(l *net.TCPListener) {
 	for {
 		conn, err := l.Accept()
 		if err != nil {

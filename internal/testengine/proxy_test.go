@@ -6,9 +6,14 @@ import (
 	"io"
 	"math"
 	"net"
+	"net/netip"
+	"os"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/innkeeper-auth/innkeeper/internal/testengine"
 )
@@ -86,6 +91,42 @@ func TestProxyRefuses(t *testing.T) {
 		t.Error(got)
 	}
 	check(t, p.Pass())
+	check(t, p.Pass())
+	if got := ask(t, connect(t, p.Addr()), "again"); got != "again" {
+		t.Error(got)
+	}
+}
+
+// copyListener returns another descriptor of the listener at a port.
+func copyListener(t *testing.T, port uint16) int {
+	t.Helper()
+	files, err := os.ReadDir("/proc/self/fd")
+	check(t, err)
+	for _, file := range files {
+		fd, err := strconv.Atoi(file.Name())
+		check(t, err)
+		name, err := unix.Getsockname(fd)
+		if local, ok := name.(*unix.SockaddrInet4); err != nil || !ok || local.Port != int(port) {
+			continue
+		}
+		copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		check(t, err)
+		return copied
+	}
+	t.Fatalf("nobody listens at port %d", port)
+	return 0
+}
+
+// A test beside this one that starts a server has a copy of the listener for a moment.
+func TestProxyRefusesWhileSomebodyHasACopyOfItsListener(t *testing.T) {
+	t.Parallel()
+	p := proxy(t, echo(t))
+	copied := copyListener(t, netip.MustParseAddrPort(p.Addr()).Port())
+	defer unix.Close(copied)
+	check(t, p.Refuse())
+	if _, err := net.Dial("tcp", p.Addr()); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("dial: %v", err)
+	}
 	check(t, p.Pass())
 	if got := ask(t, connect(t, p.Addr()), "again"); got != "again" {
 		t.Error(got)

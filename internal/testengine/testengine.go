@@ -22,7 +22,6 @@
 package testengine
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -56,17 +55,17 @@ func FreeAddr() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return l.Addr().String(), l.Close()
+	return l.Addr().String(), stopListening(l)
 }
 
-func listenAnywhere() (net.Listener, error) {
+func listenAnywhere() (*net.TCPListener, error) {
 	var err error
 	for range 100 {
 		port := firstPort + rand.IntN(lastPort-firstPort+1) //nolint:gosec // G404: a port is no secret
 		if err = claim(port); err != nil {
 			continue
 		}
-		var l net.Listener
+		var l *net.TCPListener
 		if l, err = listen("127.0.0.1:" + strconv.Itoa(port)); err == nil {
 			return l, nil
 		}
@@ -87,9 +86,25 @@ func claim(port int) error {
 	return nil
 }
 
-func listen(addr string) (net.Listener, error) {
-	var config net.ListenConfig
-	return config.Listen(context.Background(), "tcp4", addr)
+func listen(addr string) (*net.TCPListener, error) {
+	at, err := net.ResolveTCPAddr("tcp4", addr)
+	if err != nil {
+		return nil, err
+	}
+	return net.ListenTCP("tcp4", at)
+}
+
+// stopListening closes a listener, and refuses connections from then on. Close alone does
+// not: a process that is being started has a copy of each descriptor until it executes its
+// program, and the system goes on accepting for it.
+func stopListening(l *net.TCPListener) error {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	var refused error
+	err = raw.Control(func(fd uintptr) { refused = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+	return errors.Join(err, refused, l.Close())
 }
 
 // hangUp closes what has served its purpose: how that ends does not matter.
