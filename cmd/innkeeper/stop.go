@@ -61,10 +61,10 @@ func background(ctx context.Context, authority *innkeeper.Authority) (end, wait 
 // on for a while for those who have not noticed yet, accepts nobody else, and finishes
 // what has begun, within a limit.
 func serveUntilDone(ctx context.Context, listener net.Listener, handler http.Handler, how stopping, log *slog.Logger) error {
-	door := &door{next: handler}
-	server := httpapi.NewServer(listener.Addr().String(), door)
+	entrance := &door{next: handler}
+	server := httpapi.NewServer(listener.Addr().String(), entrance)
 	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
-	server.ConnState = door.count
+	server.ConnState = entrance.count
 	if how.release != nil {
 		server.RegisterOnShutdown(how.release)
 	}
@@ -75,7 +75,7 @@ func serveUntilDone(ctx context.Context, listener net.Listener, handler http.Han
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
-	door.stopping.Store(true)
+	entrance.stopping.Store(true)
 	if how.drain > 0 {
 		log.Info("stopping: not ready any more, and answering on until load balancers have noticed", "drain_delay", how.drain.String())
 		select {
@@ -83,7 +83,7 @@ func serveUntilDone(ctx context.Context, listener net.Listener, handler http.Han
 			return fmt.Errorf("serve: %w", err)
 		case <-time.After(how.drain):
 		}
-		door.empty(listener)
+		entrance.empty(listener)
 	}
 	log.Info("stopping: requests that have begun are finished")
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), how.limit)
