@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestHashWorkerDies kills the process that hashes passwords for a server: nobody's sign-in
+// TestHashWorkerDies kills what hashes passwords for a server: nobody's sign-in
 // fails.
 func TestHashWorkerDies(t *testing.T) {
 	t.Parallel()
@@ -24,7 +24,8 @@ func TestHashWorkerDies(t *testing.T) {
 			t.Fatalf("%v %v\n%s", a, err, s.out)
 		}
 	}
-	// children of the server: what hashes for it is the only one.
+	// children of the server: what hashes for it, in spare time and, where there is none,
+	// with a share of the machine.
 	children := func() []string {
 		t.Helper()
 		var all []string
@@ -42,15 +43,17 @@ func TestHashWorkerDies(t *testing.T) {
 	}
 	signIn()
 	workers := children()
-	if len(workers) != 1 {
+	if len(workers) != 1 && len(workers) != 2 {
 		t.Fatalf("children of the server: %v", workers)
 	}
-	pid, err := strconv.Atoi(workers[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
+	for _, worker := range workers {
+		pid, err := strconv.Atoi(worker)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for range 3 {
 		signIn()

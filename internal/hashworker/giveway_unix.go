@@ -4,4 +4,5 @@ package hashworker
 
 import "golang.org/x/sys/unix"
 
-func giveWay() error { return unix.Setpriority(unix.PRIO_PROCESS, 0, niceness) }
+// giveWay gives the process a niceness, whatever it is told: see [hasSpareTime].
+func giveWay(bool) error { return unix.Setpriority(unix.PRIO_PROCESS, 0, niceness) }

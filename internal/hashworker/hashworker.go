@@ -1,4 +1,4 @@
-// Package hashworker computes password hashes in a process of its own, which gives
+// Package hashworker computes password hashes in processes of their own, which give
 // way to all others: a storm of sign-ins then takes the cores that refreshes leave, and
 // the memory that each hash throws away is nothing to the garbage collector of the
 // server. See docs/decisions/0027.
@@ -12,30 +12,24 @@ package hashworker
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/rpc"
-	"os"
-	"os/exec"
-	"sync"
-	"time"
 
 	"github.com/innkeeper-auth/innkeeper/password"
 )
 
 const (
-	// patience is how long the process may take for a hash: far longer than one with the
-	// dearest Params on a busy machine.
-	patience = 15 * time.Second
-	// restartDelay bounds how often a process that keeps failing is started.
-	restartDelay = time.Second
-	// niceness makes the kernel give a busy thread of ours a third of what it gives to one of
-	// the server beside it, and all of what that leaves.
+	// niceness makes the kernel give a busy thread that hashes a third of what it gives to
+	// one of the server beside it, and all of what that leaves.
 	niceness = 5
-	// service is what the process offers to [net/rpc].
+	// service is what a process offers to [net/rpc].
 	service = "Hashes"
 )
+
+// SpareTime, as the last argument of a process, says that it computes only while a core
+// has nothing else to do. Without, it gives way, and has a share of a busy machine.
+const SpareTime = "--spare-time"
 
 // Derivation is a hash to be computed.
 type Derivation struct {
@@ -49,32 +43,32 @@ type Comparison struct {
 	Password []byte
 }
 
-// Worker hands hashes to its process, which it starts at the first one and again when it
-// has died. It is safe for concurrent use; make one with [New]. It is a [password.Engine],
-// which computes here, and logs why, where the process does not answer: no sign-in fails
-// for it.
+// Worker hands hashes to its processes, each of which it starts at its first hash and
+// again when it has died. One computes in spare time, so that nobody else waits for it.
+// When it gets next to none, the other one computes for half a minute, so that people
+// can sign in while refreshes keep all cores busy.
+//
+// It is safe for concurrent use; make one with [New]. It is a [password.Engine], which
+// computes here, and logs why, where no process answers: no sign-in fails for it.
 type Worker struct {
-	log  *slog.Logger
-	path string
-	args []string
-
-	mu      sync.Mutex
-	process *process
-	notYet  time.Time // until then no process is started
-	closed  bool
+	log          *slog.Logger
+	spare, share *runner
 }
 
-// New returns a worker whose process is the program at path, with the arguments, of
-// which the first one is its name. It gets no variables of our environment: what is in
-// there is not its business.
+// New returns a worker whose processes are the program at path, with the arguments, of
+// which the first one is its name, and with [SpareTime] behind them where that is meant.
+// They get no variables of our environment: what is in there is not their business.
 func New(log *slog.Logger, path string, args ...string) *Worker {
-	return &Worker{log: log, path: path, args: args}
+	return &Worker{
+		log:   log,
+		spare: &runner{path: path, args: append(args[:len(args):len(args)], SpareTime), spare: true},
+		share: &runner{path: path, args: args},
+	}
 }
 
 // Argon2id implements [password.Engine].
 func (w *Worker) Argon2id(p password.Params, salt, secret []byte) []byte {
-	var tag []byte
-	if w.compute("Argon2id", Derivation{p, salt, secret}, &tag) {
+	if tag, ok := compute[[]byte](w, "Argon2id", Derivation{p, salt, secret}); ok {
 		return tag
 	}
 	return password.Argon2id(p, salt, secret)
@@ -82,118 +76,42 @@ func (w *Worker) Argon2id(p password.Params, salt, secret []byte) []byte {
 
 // MatchesImported implements [password.Engine].
 func (w *Worker) MatchesImported(encoded string, secret []byte) bool {
-	var matches bool
-	if w.compute("MatchesImported", Comparison{encoded, secret}, &matches) {
+	if matches, ok := compute[bool](w, "MatchesImported", Comparison{encoded, secret}); ok {
 		return matches
 	}
 	return password.MatchesImported(encoded, secret)
 }
 
-// compute asks the process, and reports whether it has answered.
-func (w *Worker) compute(method string, job, answer any) bool {
-	p, err := w.running()
-	if err == nil {
-		if err = p.ask(method, job, answer); err == nil {
-			return true
+// compute asks the processes, and reports whether one has answered.
+func compute[T any](w *Worker, method string, job any) (answer T, ok bool) {
+	if hasSpareTime {
+		answer, err := ask[T](w.spare, method, job)
+		if err == nil {
+			return answer, true
 		}
-		w.drop(p)
+		if !errors.Is(err, errResting) && !errors.Is(err, errStarved) {
+			w.log.Warn("passwords are hashed with more weight for now", "error", err)
+		}
 	}
-	if !errors.Is(err, errResting) {
+	answer, err := ask[T](w.share, method, job)
+	if err != nil && !errors.Is(err, errResting) {
 		w.log.Warn("passwords are hashed beside the requests for now", "error", err)
 	}
-	return false
+	return answer, err == nil
 }
 
-var errResting = errors.New("the process that hashes passwords is not started at once again")
-
-// running returns the process, and starts it if need be.
-func (w *Worker) running() (*process, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.process != nil {
-		return w.process, nil
-	}
-	if w.closed || time.Now().Before(w.notYet) {
-		return nil, errResting
-	}
-	w.notYet = time.Now().Add(restartDelay)
-	p, err := start(w.path, w.args)
-	if err != nil {
-		return nil, fmt.Errorf("start a process that hashes passwords: %w", err)
-	}
-	w.process = p
-	return p, nil
-}
-
-// drop ends a process that has failed, unless somebody else has.
-func (w *Worker) drop(p *process) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.process == p {
-		w.process = nil
-		p.end()
-	}
-}
-
-// Close ends the process. What is hashed later is hashed here.
+// Close ends the processes. What is hashed later is hashed here.
 func (w *Worker) Close() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.closed = true
-	if w.process != nil {
-		w.process.end()
-		w.process = nil
-	}
-}
-
-// process is a running one.
-type process struct {
-	cmd    *exec.Cmd
-	client *rpc.Client
-}
-
-func start(path string, args []string) (*process, error) {
-	cmd := exec.Command(path) //nolint:noctx // it ends with end, or with us
-	cmd.Args, cmd.Env, cmd.Stderr = args, []string{}, os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	return &process{cmd: cmd, client: rpc.NewClient(pipes{out, in})}, nil
-}
-
-func (p *process) ask(method string, job, answer any) error {
-	call := p.client.Go(service+"."+method, job, answer, make(chan *rpc.Call, 1))
-	select {
-	case <-call.Done:
-	case <-time.After(patience):
-		return fmt.Errorf("no hash within %s", patience)
-	}
-	if call.Error != nil {
-		return fmt.Errorf("the process that hashes passwords: %w", call.Error)
-	}
-	return nil
-}
-
-// end kills the process: nobody waits for an answer of it any more.
-func (p *process) end() {
-	_ = p.cmd.Process.Kill() // it may be gone
-	_ = p.client.Close()
-	_ = p.cmd.Wait()
+	w.spare.close()
+	w.share.close()
 }
 
 // Serve computes hashes until in ends, which it does when the process that asks does,
 // however that ends. It lets all other processes of the machine go first, unless a sandbox
-// forbids that: then it says so in the log.
-func Serve(log *slog.Logger, in io.ReadCloser, out io.WriteCloser) error {
-	if err := giveWay(); err != nil {
+// forbids that: then it says so in the log. In spare time it computes only while a core
+// has nothing else to do (Linux; elsewhere it makes no difference).
+func Serve(log *slog.Logger, in io.ReadCloser, out io.WriteCloser, spareTime bool) error {
+	if err := giveWay(spareTime); err != nil {
 		log.Warn("the process that hashes passwords may not give way to the server", "error", err)
 	}
 	server := rpc.NewServer()

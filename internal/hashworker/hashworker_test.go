@@ -17,8 +17,9 @@ import (
 
 // TestMain lets the test binary be the process that hashes.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == "hash-worker" {
-		if err := Serve(slog.New(slog.NewTextHandler(os.Stderr, nil)), os.Stdin, os.Stdout); err != nil {
+	if len(os.Args) > 1 && os.Args[1] == "hash-worker" {
+		spareTime := os.Args[len(os.Args)-1] == SpareTime
+		if err := Serve(slog.New(slog.NewTextHandler(os.Stderr, nil)), os.Stdin, os.Stdout, spareTime); err != nil {
 			panic(err)
 		}
 		return
@@ -58,27 +59,45 @@ func wantRight(t *testing.T, w *Worker, secret string) {
 
 func text(raw []byte) string { return base64.RawStdEncoding.EncodeToString(raw) }
 
-func (w *Worker) pid() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.process == nil {
+func (r *runner) pid() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.process == nil {
 		return 0
 	}
-	return w.process.cmd.Process.Pid
+	return r.process.cmd.Process.Pid
+}
+
+// at sets when a process may be started.
+func (r *runner) at(moment time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.notYet = moment
+}
+
+// starve lets a worker have no spare time from now on, or enough.
+func (r *runner) starve(hungry bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hungryUntil = time.Time{}
+	if hungry {
+		r.hungryUntil = time.Now().Add(time.Hour)
+	}
 }
 
 // TestMany: many at once, all right, and all by one other process.
 func TestMany(t *testing.T) {
 	w, log := newWorker(t)
+	w.spare.starve(true) // on a machine that others keep busy it may, at any moment
 	wantRight(t, w, "the first one")
-	first := w.pid()
+	first := w.share.pid()
 	var all sync.WaitGroup
 	for n := range 32 {
 		all.Go(func() { wantRight(t, w, strings.Repeat("x", n+1)) })
 	}
 	all.Wait()
-	if first == 0 || first == os.Getpid() || w.pid() != first {
-		t.Errorf("this is process %d; hashes were computed by %d and %d", os.Getpid(), first, w.pid())
+	if first == 0 || first == os.Getpid() || w.share.pid() != first {
+		t.Errorf("this is process %d; hashes were computed by %d and %d", os.Getpid(), first, w.share.pid())
 	}
 	if log.Len() != 0 {
 		t.Errorf("it complains: %s", log)
@@ -89,26 +108,31 @@ func TestMany(t *testing.T) {
 // until then.
 func TestDeath(t *testing.T) {
 	w, log := newWorker(t)
+	w.spare.starve(true)
 	wantRight(t, w, "before")
-	first := w.pid()
-	w.mu.Lock()
-	process := w.process.cmd.Process
-	w.notYet = time.Now().Add(time.Hour)
-	w.mu.Unlock()
-	if err := process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	first := w.share.pid()
+	w.share.at(time.Now().Add(time.Hour))
+	kill(t, first)
 	wantRight(t, w, "at that moment")
 	wantRight(t, w, "a little later")
-	if w.pid() != 0 || strings.Count(log.String(), "passwords are hashed beside the requests") != 1 {
-		t.Errorf("process %d, and it said: %s", w.pid(), log)
+	if w.share.pid() != 0 || strings.Count(log.String(), "passwords are hashed beside the requests") != 1 {
+		t.Errorf("process %d, and it said: %s", w.share.pid(), log)
 	}
-	w.mu.Lock()
-	w.notYet = time.Now()
-	w.mu.Unlock()
+	w.share.at(time.Now())
 	wantRight(t, w, "when it is time")
-	if next := w.pid(); next == 0 || next == first {
+	if next := w.share.pid(); next == 0 || next == first {
 		t.Errorf("process %d follows %d", next, first)
+	}
+}
+
+func kill(t *testing.T, pid int) {
+	t.Helper()
+	process, err := os.FindProcess(pid)
+	if err == nil {
+		err = process.Kill()
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -119,7 +143,7 @@ func TestMissing(t *testing.T) {
 	defer w.Close()
 	wantRight(t, w, "here")
 	wantRight(t, w, "and here")
-	if strings.Count(log.String(), "level=WARN") != 1 {
+	if strings.Count(log.String(), "passwords are hashed beside the requests") != 1 {
 		t.Errorf("it said: %s", &log)
 	}
 }
@@ -131,15 +155,15 @@ func TestClosed(t *testing.T) {
 	w.Close()
 	wantRight(t, w, "closed")
 	w.Close()
-	if w.pid() != 0 || log.Len() != 0 {
-		t.Errorf("process %d, and it said: %s", w.pid(), log)
+	if w.spare.pid() != 0 || w.share.pid() != 0 || log.Len() != 0 {
+		t.Errorf("processes %d and %d, and it said: %s", w.spare.pid(), w.share.pid(), log)
 	}
 }
 
 // TestOrphan: the process ends when whoever has started it does, however that ends.
 func TestOrphan(t *testing.T) {
 	w, _ := newWorker(t)
-	p, err := start(w.path, w.args)
+	p, err := start(w.share.path, w.share.args)
 	if err != nil {
 		t.Fatal(err)
 	}
