@@ -27,8 +27,8 @@ const (
 	service = "Hashes"
 )
 
-// SpareTime, as the last argument of a process, says that it computes only while a core
-// has nothing else to do. Without, it gives way, and has a share of a busy machine.
+// SpareTime is the last argument of a process that is to compute only while a core
+// has nothing else to do. Without it, one gives way, and has a share of a busy machine.
 const SpareTime = "--spare-time"
 
 // Derivation is a hash to be computed.
