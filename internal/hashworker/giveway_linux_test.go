@@ -30,8 +30,9 @@ func TestGivesWay(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if r.pid() == 0 {
-			t.Skip("others keep this machine busy: there is no spare time")
+		if r == w.spare && r.pid() == 0 {
+			t.Log("others keep this machine busy: there is no spare time")
+			continue
 		}
 		wantNone(t, r.pid(), ways[r])
 	}
