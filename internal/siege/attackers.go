@@ -28,9 +28,6 @@ type attackers struct {
 	Strangers int `json:"strangers"`
 }
 
-// attackVariable holds the attackers that a process of this program is to be.
-const attackVariable = "INNKEEPER_SIEGE_ATTACKERS"
-
 // told is how often the attackers were told what, by status.
 type told map[int]int64
 
@@ -47,14 +44,7 @@ func (a attackers) begin(ctx context.Context) (*attack, error) {
 	if err != nil {
 		return nil, err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.CommandContext(ctx, "nice", "-n", "19", self) //nolint:gosec // G204: this program
-	cmd.Env = append(os.Environ(), attackVariable+"="+string(plan))
-	cmd.Stderr = os.Stderr
-	input, err := cmd.StdinPipe()
+	cmd, input, err := child(ctx, attackVariable, string(plan), "nice", "-n", "19")
 	if err != nil {
 		return nil, err
 	}
@@ -84,22 +74,13 @@ func (a *attack) end() (told, error) {
 	return t, nil
 }
 
-// attackIfAsked is all that a process does that [attackers.begin] has started.
-func attackIfAsked() {
-	plan, asked := os.LookupEnv(attackVariable)
-	if !asked {
-		return
-	}
+// attackAsPlanned is all that a process does that [attackers.begin] has started.
+func attackAsPlanned(plan string) error {
 	var a attackers
-	err := json.Unmarshal([]byte(plan), &a)
-	if err == nil {
-		err = a.attackUntil(os.Stdin, json.NewEncoder(os.Stdout))
+	if err := json.Unmarshal([]byte(plan), &a); err != nil {
+		return err
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "siege:", err)
-		os.Exit(1) //nolint:forbidigo // this is a program
-	}
-	os.Exit(0) //nolint:forbidigo // this is a program
+	return a.attackUntil(os.Stdin, json.NewEncoder(os.Stdout))
 }
 
 // attackUntil writes that nothing was told yet, attacks until the input ends, and writes

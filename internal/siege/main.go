@@ -25,7 +25,7 @@ import (
 )
 
 func main() {
-	attackIfAsked()
+	beChildIfAsked()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Stdout, os.Args[1:])
 	stop()
@@ -52,7 +52,7 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 		s := storm{out: out, rounds: rounds}
 		flags.IntVar(&s.attackers, "attackers", 500, "sign-ins at the same moment")
 		flags.IntVar(&s.sessions, "sessions", 400, "refreshed meanwhile, each every two seconds")
-		flags.DurationVar(&s.phase, "phase", phaseLength, "how long it is quiet, and how long it storms; four times each")
+		flags.DurationVar(&s.phase, "phase", phaseLength, "how long it is quiet, how long cores are busy, and how long it storms; four times each")
 		flags.IntVar(&s.strangers, "imported", 0, "people who came from Firebase and have not signed in since, to guess at instead of names that nobody has")
 		return parsed(flags, args[1:], 0, func() error { return s.run(ctx) })
 	case "stuffing":
