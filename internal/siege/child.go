@@ -51,8 +51,9 @@ func beChildIfAsked() {
 }
 
 // loop is a process that keeps all cores but one busy, as the hashes of a storm do and
-// with the least priority that there is (sched(7), SCHED_IDLE), and does nothing else:
-// what refreshes take beside it, a machine asks of them whatever its cores are busy with.
+// with the least priority that there is (sched(7), SCHED_IDLE), and does nothing else: how
+// much of what a storm costs is that. It is no floor: one without the runtime of Go costs
+// less.
 type loop struct {
 	cmd   *exec.Cmd
 	input io.Closer

@@ -80,16 +80,12 @@ func TestAStormThatCostsTooMuchFails(t *testing.T) {
 	const ordinary = 10 * time.Millisecond
 	for name, test := range map[string]struct {
 		slow   time.Duration // the refreshes in the storm; 0: there are none
-		busy   time.Duration // those beside a loop
 		memory int           // MiB
 		spoil  func(s *storm)
 		want   string // in the error; empty: there is none
 	}{
 		"as the figures want it":            {slow: 2 * ordinary, memory: maxMemory},
 		"refreshes are slow":                {slow: 2*ordinary + time.Millisecond, want: "2.10 times as slow"},
-		"so they are beside a loop":         {slow: 3 * ordinary, busy: 3 * ordinary},
-		"slower than beside a loop":         {slow: 3*ordinary + time.Millisecond, busy: 3 * ordinary, want: "3.10 times as slow, and may 3.00"},
-		"a loop that is quick":              {slow: 2*ordinary + time.Millisecond, busy: ordinary, want: "and may 2.00"},
 		"memory":                            {slow: ordinary, memory: maxMemory + 64*maxMemoryPerCore*runtime.GOMAXPROCS(0), want: "MiB"},
 		"nobody refreshed in quiet":         {spoil: func(s *storm) { s.refreshes[inQuiet].each = nil }, want: "NaN times"},
 		"an owner gave up":                  {slow: ordinary, spoil: func(s *storm) { s.visits.gaveUp.Add(1) }, want: "1 visits ended without patience"},
@@ -104,9 +100,6 @@ func TestAStormThatCostsTooMuchFails(t *testing.T) {
 				s.visits.each[n].Store(1)
 			}
 			s.refreshes[inQuiet].add(ordinary)
-			if test.busy > 0 {
-				s.refreshes[besideLoop].add(test.busy)
-			}
 			if test.slow > 0 {
 				s.refreshes[inStorm].add(test.slow)
 			}
