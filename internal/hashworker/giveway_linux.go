@@ -63,8 +63,8 @@ func beNice(id int) (changed bool, err error) {
 // asNiceness undoes what the system call does to tell results from errors.
 func asNiceness(priority int) int { return 20 - priority }
 
-// takeSpareTime makes the kernel put any ordinary thread in front of this one at once
-// (sched(7), SCHED_IDLE); a nice one it lets go on for up to a tick.
+// takeSpareTime makes the kernel put any ordinary thread that wakes up in front of this one
+// at once (sched(7), SCHED_IDLE); a nice one it lets go on for up to a tick.
 func takeSpareTime(id int) (changed bool, err error) {
 	given, err := unix.SchedGetAttr(id, 0)
 	if err != nil || given.Policy == unix.SCHED_IDLE {

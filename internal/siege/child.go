@@ -72,9 +72,9 @@ func beginLoop(ctx context.Context) (*loop, error) {
 
 func (l *loop) end() error { return errors.Join(l.input.Close(), l.cmd.Wait()) }
 
-// goRound keeps the cores busy until the input ends.
+// goRound keeps as many cores busy as hash passwords, until the input ends.
 func goRound(input io.Reader) {
-	for range max(1, runtime.NumCPU()-1) {
+	for range max(1, runtime.GOMAXPROCS(0)-1) {
 		go func() {
 			for { //nolint:staticcheck // SA5002: to spin is what it is there for
 			}
