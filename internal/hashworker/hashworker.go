@@ -12,9 +12,12 @@ package hashworker
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/rpc"
+	"os"
+	"runtime"
 
 	"github.com/innkeeper-auth/innkeeper/password"
 )
@@ -57,12 +60,14 @@ type Worker struct {
 
 // New returns a worker whose processes are the program at path, with the arguments, of
 // which the first one is its name, and with [SpareTime] behind them where that is meant.
-// They get no variables of our environment: what is in there is not their business.
+// They get no variables of our environment: what is in there is not their business. They
+// use as many cores as a [password.Hasher] of this process does, made at the same time.
 func New(log *slog.Logger, path string, args ...string) *Worker {
+	env := []string{fmt.Sprintf("GOMAXPROCS=%d", max(1, runtime.GOMAXPROCS(0)-1))}
 	return &Worker{
 		log:   log,
-		spare: &runner{path: path, args: append(args[:len(args):len(args)], SpareTime), spare: true},
-		share: &runner{path: path, args: args},
+		spare: &runner{path: path, args: append(args[:len(args):len(args)], SpareTime), env: env, spare: true},
+		share: &runner{path: path, args: args, env: env},
 	}
 }
 
@@ -109,31 +114,43 @@ func (w *Worker) Close() {
 // Serve computes hashes until in ends, which it does when the process that asks does,
 // however that ends. It lets all other processes of the machine go first, unless a sandbox
 // forbids that: then it says so in the log. In spare time it computes only while a core
-// has nothing else to do (Linux; elsewhere it makes no difference).
-func Serve(log *slog.Logger, in io.ReadCloser, out io.WriteCloser, spareTime bool) error {
+// has nothing else to do, and pauses now and then (Linux; elsewhere it makes no difference).
+func Serve(log *slog.Logger, in, out *os.File, spareTime bool) error {
 	if err := giveWay(spareTime); err != nil {
 		log.Warn("the process that hashes passwords may not give way to the server", "error", err)
 	}
 	server := rpc.NewServer()
-	if err := server.RegisterName(service, hashes{}); err != nil {
+	if err := server.RegisterName(service, hashes{pause: spareTime}); err != nil {
 		return err
 	}
-	server.ServeConn(pipes{in, out})
+	server.ServeConn(pipes{pollable(in), out})
 	return nil
 }
 
-type hashes struct{}
+type hashes struct {
+	pause bool // now and then
+}
 
 // Argon2id is called by [net/rpc].
-func (hashes) Argon2id(job Derivation, tag *[]byte) error {
+func (h hashes) Argon2id(job Derivation, tag *[]byte) error {
+	defer h.begin()()
 	*tag = password.Argon2id(job.Params, job.Salt, job.Password)
 	return nil
 }
 
 // MatchesImported is called by [net/rpc].
-func (hashes) MatchesImported(job Comparison, matches *bool) error {
+func (h hashes) MatchesImported(job Comparison, matches *bool) error {
+	defer h.begin()()
 	*matches = password.MatchesImported(job.Encoded, job.Password)
 	return nil
+}
+
+// begin returns what to call when a hash is computed.
+func (h hashes) begin() (end func()) {
+	if !h.pause {
+		return func() {}
+	}
+	return pauseMeanwhile(func() { nap(pauseLength) })
 }
 
 // pipes are a connection of two one-way streams.

@@ -163,7 +163,7 @@ func TestClosed(t *testing.T) {
 // TestOrphan: the process ends when whoever has started it does, however that ends.
 func TestOrphan(t *testing.T) {
 	w, _ := newWorker(t)
-	p, err := start(w.share.path, w.share.args)
+	p, err := start(w.share.path, w.share.args, w.share.env)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,7 @@ var (
 type runner struct {
 	path  string
 	args  []string
+	env   []string
 	spare bool // it computes in spare time, and can starve
 
 	mu          sync.Mutex
@@ -69,7 +70,7 @@ func (r *runner) running() (*process, error) {
 		return nil, errResting
 	}
 	r.notYet = time.Now().Add(restartDelay)
-	p, err := start(r.path, r.args)
+	p, err := start(r.path, r.args, r.env)
 	if err != nil {
 		return nil, fmt.Errorf("start a process that hashes passwords: %w", err)
 	}
@@ -111,9 +112,9 @@ type process struct {
 	client *rpc.Client
 }
 
-func start(path string, args []string) (*process, error) {
+func start(path string, args, env []string) (*process, error) {
 	cmd := exec.Command(path) //nolint:noctx // it ends with end, or with us
-	cmd.Args, cmd.Env, cmd.Stderr = args, []string{}, os.Stderr
+	cmd.Args, cmd.Env, cmd.Stderr = args, env, os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err

@@ -1,0 +1,27 @@
+package hashworker
+
+import (
+	"os"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// nap sleeps behind the back of the runtime, which would give the core to another
+// goroutine. That one stays without work, since there are no more than hashes are computed
+// at a time. A signal may cut it short.
+func nap(length time.Duration) {
+	t := unix.NsecToTimespec(int64(length))
+	_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&t)), 0, 0) //nolint:gosec // G103: the kernel reads t while we wait
+}
+
+// pollable returns the same file, for reading that keeps no goroutine from a core: where
+// there is but one, a read that blocks has it until the runtime notices, up to 10 ms later.
+func pollable(f *os.File) *os.File {
+	fd := f.Fd()
+	if err := unix.SetNonblock(int(fd), true); err != nil {
+		return f // and hashes begin later
+	}
+	return os.NewFile(fd, f.Name())
+}
