@@ -8,9 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nap sleeps behind the back of the runtime, which would give the core to another
-// goroutine. That one stays without work, since there are no more than hashes are computed
-// at a time. A signal may cut it short.
+// nap sleeps without a word to the runtime, which would let another goroutine have the core
+// instead. A signal may cut it short.
 func nap(length time.Duration) {
 	t := unix.NsecToTimespec(int64(length))
 	_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&t)), 0, 0) //nolint:gosec // G103: the kernel reads t while we wait
