@@ -18,9 +18,9 @@ import (
 // attackers sign in at the same moment, and again about a second after each answer, each
 // time from another address, so that nothing but the work itself slows them down.
 //
-// They are a process of their own, to which the machine gives what nobody else wants
-// (sched(7), SCHED_IDLE): those of the real world are elsewhere, and take no core from the
-// server. One with a niceness does, for up to a tick: see docs/decisions/0027.
+// They are a [child], to which the machine gives what nobody else wants: those of the real
+// world are elsewhere, and take no core from the server. A process with a niceness does,
+// for up to a tick: see docs/decisions/0027.
 type attackers struct {
 	URL   string `json:"url"`
 	Count int    `json:"count"`
@@ -45,7 +45,7 @@ func (a attackers) begin(ctx context.Context) (*attack, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd, input, err := child(ctx, attackVariable, string(plan), "chrt", "--idle", "0")
+	cmd, input, err := child(ctx, attackVariable, string(plan))
 	if err != nil {
 		return nil, err
 	}

@@ -19,14 +19,14 @@ const (
 	loopVariable = "INNKEEPER_SIEGE_LOOP"
 )
 
-// child returns such a process, which has not begun, behind a command that gives it less
-// of the machine.
-func child(ctx context.Context, variable, value string, behind ...string) (cmd *exec.Cmd, input io.Closer, err error) {
+// child returns such a process, which has not begun, with the least priority that there is
+// (sched(7), SCHED_IDLE).
+func child(ctx context.Context, variable, value string) (cmd *exec.Cmd, input io.Closer, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, nil, err
 	}
-	cmd = exec.CommandContext(ctx, behind[0], append(behind[1:], self)...) //nolint:gosec // G204: this program
+	cmd = exec.CommandContext(ctx, "chrt", "--idle", "0", self) //nolint:gosec // G204: this program
 	cmd.Env = append(os.Environ(), variable+"="+value)
 	cmd.Stderr = os.Stderr
 	input, err = cmd.StdinPipe()
@@ -50,17 +50,16 @@ func beChildIfAsked() {
 	os.Exit(0) //nolint:forbidigo // this is a program
 }
 
-// loop is a process that keeps all cores but one busy, as the hashes of a storm do and
-// with the least priority that there is (sched(7), SCHED_IDLE), and does nothing else: how
-// much of what a storm costs is that. It is no floor: one without the runtime of Go costs
-// less.
+// loop is a child that keeps all cores but one busy, as the hashes of a storm do, and does
+// nothing else: how much of what a storm costs is that. It is no floor: one that sleeps now
+// and then costs less.
 type loop struct {
 	cmd   *exec.Cmd
 	input io.Closer
 }
 
 func beginLoop(ctx context.Context) (*loop, error) {
-	cmd, input, err := child(ctx, loopVariable, "", "chrt", "--idle", "0")
+	cmd, input, err := child(ctx, loopVariable, "")
 	if err != nil {
 		return nil, err
 	}
